@@ -1,0 +1,46 @@
+"""Bilinear algorithms for matrix tiles, made from finite groups and judged exactly.
+
+The public names of the package; the modules' first lines say what each holds.
+"""
+
+from stl_algebra.bilinear import BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.encoders_file import EncodersFile, load_encoders, save_encoders
+from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
+from stl_algebra.exact import Verification, require_exact, verify
+from stl_algebra.matmul_tensor import (
+    cyclic_shift,
+    definition,
+    direct_sum,
+    kronecker,
+    matmul_tensor,
+    permute_format,
+    sandwich,
+    transpose,
+)
+from stl_algebra.version import __version__
+
+__all__ = [
+    "BilinearAlgorithm",
+    "EncodersFile",
+    "InvalidInput",
+    "NotExact",
+    "Provenance",
+    "StlError",
+    "TileFormat",
+    "TooLarge",
+    "Unavailable",
+    "Verification",
+    "__version__",
+    "cyclic_shift",
+    "definition",
+    "direct_sum",
+    "kronecker",
+    "load_encoders",
+    "matmul_tensor",
+    "permute_format",
+    "require_exact",
+    "sandwich",
+    "save_encoders",
+    "transpose",
+    "verify",
+]

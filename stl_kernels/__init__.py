@@ -1,0 +1,1 @@
+"""Strassen-Tile layers for PyTorch: ops, backends, layers, benchmarks."""

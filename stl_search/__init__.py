@@ -1,0 +1,1 @@
+"""Scoring, refining and searching bilinear algorithms as approximate matrix multiplication."""
