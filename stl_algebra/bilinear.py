@@ -7,7 +7,7 @@ real matrices with one row (or column) per product rho:
 
 and computes, for tiles X (n x k) and W (k x m) flattened row by row,
 
-    vec(Y)[y] = sum_rho decode[y, rho] * (sum_a encode_x[rho, a] vec(X)[a]) * (sum_b encode_w[rho, b] vec(W)[b])
+    vec(Y)[y] = sum_rho decode[y, rho] * <encode_x[rho], vec(X)> * <encode_w[rho], vec(W)>
 
 that is, the tensor T^[a, b, y] = einsum("ra,rb,yr->aby", encode_x, encode_w, decode).
 

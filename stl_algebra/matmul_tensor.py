@@ -1,7 +1,7 @@
 """The matrix multiplication tensor, its symmetries and the ways to compose algorithms for it.
 
-In the convention of `bilinear`, T[(i,l), (l',j), (i',j')] = 1 iff i = i', l = l', j = j'. Everything here maps
-(near-)algorithms of T to (near-)algorithms of a tensor of the same kind and keeps the squared error, or,
+In the convention of `bilinear`, T[(i,l), (l',j), (i',j')] = 1 iff i = i', l = l', j = j'. Everything here
+maps (near-)algorithms of T to (near-)algorithms of a tensor of the same kind and keeps the squared error, or,
 for `sandwich` by non-orthogonal matrices, keeps exactness.
 """
 
@@ -151,7 +151,7 @@ def permute_format(algorithm: BilinearAlgorithm, target: TileFormat) -> Bilinear
 
 
 def kronecker(outer: BilinearAlgorithm, inner: BilinearAlgorithm) -> BilinearAlgorithm:
-    """The two-level algorithm of <n1 n2, k1 k2, m1 m2> and rank r1 r2: `outer` on blocks, `inner` inside them.
+    """The two-level algorithm of <n1 n2, k1 k2, m1 m2> and rank r1 r2: `outer` on blocks, `inner` inside.
 
     1 - NMSE multiplies when both factors are least-squares optimal (theory notes, section 2).
     """

@@ -110,7 +110,7 @@ def _balanced(factors: Batch) -> Batch:
 
 
 def objective(target: Target, factors: Batch) -> Tensor:
-    """NMSE + penalty * A of each candidate, (B,); evaluated from the residual tensor, without cancellation."""
+    """NMSE + penalty * A of each candidate, (B,), from the residual tensor, without cancellation."""
     x, w, d = factors
     b, r = x.shape[:2]
     pairs = (x.unsqueeze(-1) * w.unsqueeze(-2)).reshape(b, r, -1)

@@ -60,11 +60,10 @@ def block_product(size: int, real_type: RealType) -> Factors:
     """(left (R, dim), right (R, dim), decode (dim, R)) of an exact algorithm for M_s(D)."""
     outer = division_algebra_product(real_type)
     inner = exact_algorithm(TileFormat(size, size, size))
-    return (
-        np.kron(outer[0], inner.encode_x),
-        np.kron(outer[1], inner.encode_w),
-        np.kron(outer[2], inner.decode),
-    )
+    left: Array = np.kron(outer[0], inner.encode_x)
+    right: Array = np.kron(outer[1], inner.encode_w)
+    decode: Array = np.kron(outer[2], inner.decode)
+    return left, right, decode
 
 
 def block_rank(size: int, real_type: RealType) -> int:

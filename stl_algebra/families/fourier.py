@@ -102,7 +102,7 @@ def _power(group: FiniteGroup, tile: TileFormat, seed: int) -> BilinearAlgorithm
 @register(
     "fourier-power",
     uses_group=True,
-    summary="Kronecker products of Fourier candidates of the prime parts of the tile (direct powers of the group)",
+    summary="Fourier candidates of the prime parts of the tile, multiplied (direct powers of the group)",
 )
 def fourier_power(request: Request) -> BilinearAlgorithm:
     """The group on each prime level of the tile: a triple in a direct power of the group, level by level."""

@@ -14,7 +14,7 @@ from stl_algebra.matmul_tensor import definition
     summary="the cheapest exact algorithm composed of known ones, to be pruned to the rank",
 )
 def known(request: Request) -> BilinearAlgorithm:
-    """The exact algorithm of `known.exact_algorithm`, or the definition when the rank asked for is above it."""
+    """`known.exact_algorithm`, or the definition when the rank asked for is above it."""
     algorithm = exact_algorithm(request.tile)
     if algorithm.rank < request.rank:
         algorithm = definition(request.tile)

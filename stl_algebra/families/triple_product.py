@@ -42,7 +42,7 @@ class Triple:
         )
 
     def collisions(self) -> int:
-        """Wrong terms: triples of entries (X, W, Y) whose elements satisfy x w = y without belonging together.
+        """Wrong terms: triples of entries (X, W, Y) with x w = y that do not belong together.
 
         Zero iff the triple product property holds.
         """

@@ -56,7 +56,7 @@ class FiniteGroup:
     @cached_property
     def inverse(self) -> IntArray:
         """inverse[i] = j where g_i g_j = 1; (|G|,)."""
-        inverse = np.argmin(self.table, axis=1).astype(np.int64)
+        inverse: IntArray = np.argmin(self.table, axis=1).astype(np.int64)
         inverse.setflags(write=False)
         return inverse
 

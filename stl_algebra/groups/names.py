@@ -33,8 +33,8 @@ table:FILE.npy          Cayley table, table[i, j] = k where g_i g_j = g_k (.npy,
 
 #: The grammar in one line, for error messages.
 SPELLINGS = (
-    "C8, C2^4, D4, Dic3, Q8, S4, A4, He(3), SL(2,3), GL(2,3), PSL(2,7), F20, C7:C3, C8:C2(3), products S3xC2, "
-    "powers (S3xC2)^2, perm:(1 2 3),(1 2) or table:FILE.npy"
+    "C8, C2^4, D4, Dic3, Q8, S4, A4, He(3), SL(2,3), GL(2,3), PSL(2,7), F20, C7:C3, C8:C2(3), "
+    "products S3xC2, powers (S3xC2)^2, perm:(1 2 3),(1 2) or table:FILE.npy"
 )
 
 

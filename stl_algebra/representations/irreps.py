@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +159,7 @@ def irreps_from_commutant(group: FiniteGroup, seed: int = 0) -> list[ComplexArra
     bounds = [0, *(int(i) + 1 for i in gaps), order]
     kept: list[ComplexArray] = []
     characters: list[ComplexArray] = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         space = vectors[:, start:stop]
         # (L_g v)(a) = v(g^-1 a); the trace alone decides whether the class is new.
         shifted = group.table[group.inverse]
