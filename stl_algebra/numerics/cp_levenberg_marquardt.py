@@ -1,0 +1,308 @@
+"""Levenberg-Marquardt for the CP decomposition of a dense tensor, batched over starts, in float64.
+
+Minimises, for every start of a batch independently,
+
+    |T - sum_r u1_r (x) u2_r (x) ... (x) uN_r|^2 + pull * sum_n |U_n - anchor_n|^2
+
+without ever forming the Jacobian J: J^T J has closed-form blocks. With G_n = U_n^T U_n (R x R) and * the
+Hadamard product, the block of mode n with itself is I (x) (*_{p != n} G_p), and the block of modes n != m is
+[(i, r), (j, s)] -> U_n[i, s] U_m[j, r] (*_{p != n, m} G_p)[r, s] (Phan, Tichavsky, Cichocki, "Low complexity
+damped Gauss-Newton algorithms for CANDECOMP/PARAFAC", SIAM J. Matrix Anal. Appl. 34, 2013).
+
+What does not belong here: where starts come from, discretisation, anything that knows of matrix
+multiplication.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stl_algebra.errors import InvalidInput
+
+_SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-300, 1e12
+RUNNING, CONVERGED, STATIONARY, STALLED, EXHAUSTED = range(5)
+STATUS = (
+    "running",
+    "loss_below_tolerance",
+    "gradient_below_tolerance",
+    "no_step_improves",
+    "iterations_spent",
+)
+
+
+@dataclass(frozen=True)
+class CPFit:
+    """The outcome of `cp_levenberg_marquardt`, one entry per start.
+
+    Attributes:
+        factors: one (starts, I_n, R) float64 tensor per mode.
+        loss: (starts,) the squared residual |T - T^|^2, without the pull.
+        objective: (starts,) the loss plus the pull.
+        iterations: (starts,) iterations spent, accepted or not.
+        status: one word per start: "loss_below_tolerance", "gradient_below_tolerance", "no_step_improves" or
+            "iterations_spent".
+    """
+
+    factors: tuple[Tensor, ...]
+    loss: Tensor
+    objective: Tensor
+    iterations: Tensor
+    status: tuple[str, ...]
+
+    def best(self) -> int:
+        """The start with the lowest loss."""
+        return int(torch.argmin(self.loss))
+
+
+def cp_gram(factors: Sequence[Tensor]) -> Tensor:
+    """J^T J of the CP map at `factors`, (starts, P, P) with P = R * sum of the sides, from the closed form.
+
+    Parameters are ordered mode by mode, each factor flattened row by row: index (n, i, r). J is the Jacobian
+    of T^ = [[U_1, ..., U_N]] and the factors are (starts, I_n, R).
+    """
+    order, rank = len(factors), factors[0].shape[-1]
+    grams = [u.mT @ u for u in factors]
+    offsets = [0]
+    for u in factors:
+        offsets.append(offsets[-1] + u.shape[1] * rank)
+    out = factors[0].new_zeros(factors[0].shape[0], offsets[-1], offsets[-1])
+    for n, u in enumerate(factors):
+        start, stop = offsets[n], offsets[n + 1]
+        own = _hadamard(grams, {n}, factors[0])
+        block = (
+            out[:, start:stop, start:stop].unflatten(2, (u.shape[1], rank)).unflatten(1, (u.shape[1], rank))
+        )
+        block.diagonal(dim1=1, dim2=3).copy_(own.unsqueeze(-1).expand(-1, -1, -1, u.shape[1]))
+        for m in range(n + 1, order):
+            v = factors[m]
+            shared = _hadamard(grams, {n, m}, factors[0])
+            cross = torch.einsum("bis,bjr,brs->birjs", u, v, shared).reshape(
+                out.shape[0], stop - start, v.shape[1] * rank
+            )
+            out[:, start:stop, offsets[m] : offsets[m + 1]] = cross
+            out[:, offsets[m] : offsets[m + 1], start:stop] = cross.mT
+    return out
+
+
+def cp_gradient(residual: Tensor, factors: Sequence[Tensor]) -> Tensor:
+    """J^T residual, (starts, P) in the order of `cp_gram`; residual is (starts, I_1, ..., I_N)."""
+    starts = residual.shape[0]
+    parts = []
+    for n, u in enumerate(factors):
+        unfolded = residual.movedim(n + 1, 1).reshape(starts, u.shape[1], -1)
+        others = khatri_rao([v for p, v in enumerate(factors) if p != n])
+        parts.append((unfolded @ others).reshape(starts, -1))
+    return torch.cat(parts, dim=1)
+
+
+def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
+    """Columnwise Kronecker product, (starts, I_1 ... I_N, R), the first factor's index varying slowest."""
+    out = factors[0]
+    for u in factors[1:]:
+        out = (out.unsqueeze(2) * u.unsqueeze(1)).reshape(out.shape[0], -1, out.shape[2])
+    return out
+
+
+def cp_reconstruct(factors: Sequence[Tensor]) -> Tensor:
+    """The tensors sum_r u1_r (x) ... (x) uN_r, (starts, I_1, ..., I_N)."""
+    sides = [u.shape[1] for u in factors]
+    if len(factors) == 1:
+        return factors[0].sum(dim=2)
+    flat = factors[0] @ khatri_rao(factors[1:]).mT
+    return flat.reshape(factors[0].shape[0], *sides)
+
+
+def cp_levenberg_marquardt(
+    target: Any,
+    factors: Sequence[Any],
+    *,
+    pull: float = 0.0,
+    anchor: Sequence[Any] | None = None,
+    frozen: Sequence[Any] | None = None,
+    iterations: int = 500,
+    loss_tolerance: float = 1e-24,
+    gradient_tolerance: float = 1e-13,
+    damping: float = 1e-2,
+    callback: Callable[[int, Tensor], bool | None] | None = None,
+) -> CPFit:
+    """Minimise |T - [[U_1, ..., U_N]]|^2 + pull * sum |U_n - anchor_n|^2 from every given start.
+
+    Starts are independent: each has its own damping (Nielsen's rule on the ratio of actual to predicted
+    decrease), and one that ends costs nothing any more. One iteration costs a Cholesky factorisation of order
+    P = R * sum(I_n) per running start.
+
+    Args:
+        target: T, (I_1, ..., I_N) with N >= 2; real, finite; numpy arrays and tensors are both taken.
+        factors: the starts, one (starts, I_n, R) or (I_n, R) array per mode.
+        pull: weight of the Tikhonov term, at least 0. It bounds the factors: without it the infimum need not
+            be attained. A falling sequence of pulls, each run from the last one's factors and the final one
+            without a pull, finds exact algorithms most often: 1e-2, 1e-3, 0 with 60 iterations each but the
+            last (<3,3,3;23> from Gaussian starts).
+        anchor: what the factors are pulled to, shaped like `factors`; zero when None.
+        frozen: masks shaped like `factors`; entries that are True keep their start value.
+        iterations: at most so many per start.
+        loss_tolerance: a start is done when its loss is at most this times |T|^2.
+        gradient_tolerance: a start is done when max |gradient| is at most this times max(1, |T|^2).
+        damping: the first damping, relative to the largest diagonal entry of J^T J.
+        callback: called after each iteration with its number and the (starts,) losses; True ends the run.
+
+    Returns:
+        A `CPFit` on the target's device.
+
+    Raises:
+        InvalidInput: shapes do not match, an entry is not finite, or a number is out of range.
+    """
+    goal, current = _checked(target, factors)
+    reference = _matching("anchor", anchor, current, torch.zeros_like)
+    fixed = _matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
+    for name, value, least in (
+        ("pull", pull, 0.0),
+        ("loss_tolerance", loss_tolerance, 0.0),
+        ("damping", damping, 0.0),
+    ):
+        if not (math.isfinite(value) and value >= least):
+            raise InvalidInput(name, expected=f"a finite number of at least {least:g}", got=value)
+    if iterations < 0:
+        raise InvalidInput("iterations", expected="at least 0", got=iterations)
+
+    sides, rank = [u.shape[1] for u in current], current[0].shape[2]
+    starts = current[0].shape[0]
+    theta = torch.cat([u.reshape(starts, -1) for u in current], dim=1)
+    centre = torch.cat([u.reshape(starts, -1) for u in reference], dim=1)
+    free = ~torch.cat([m.reshape(starts, -1) for m in fixed], dim=1)
+    scale = float(goal.square().sum()) or 1.0
+
+    def split(flat: Tensor) -> list[Tensor]:
+        pieces = torch.split(flat, [side * rank for side in sides], dim=1)
+        return [p.reshape(-1, side, rank) for p, side in zip(pieces, sides, strict=True)]
+
+    def evaluate(flat: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        residual = cp_reconstruct(split(flat)) - goal
+        loss = residual.flatten(1).square().sum(1)
+        return residual, loss, loss + pull * (flat - at).square().sum(1)
+
+    residual, loss, objective = evaluate(theta, centre)
+    status = torch.zeros(starts, dtype=torch.long, device=theta.device)
+    spent = torch.zeros_like(status)
+    mu = torch.full_like(loss, -1.0)
+    growth = torch.full_like(loss, 2.0)
+    status[loss <= loss_tolerance * scale] = CONVERGED
+    for iteration in range(iterations):
+        rows = torch.nonzero(status == RUNNING).flatten()
+        if rows.numel() == 0:
+            break
+        spent[rows] += 1
+        point, at, mask = theta[rows], centre[rows], free[rows]
+        parts = split(point)
+        gradient = (cp_gradient(residual[rows], parts) + pull * (point - at)) * mask
+        flat_enough = gradient.abs().amax(1) <= gradient_tolerance * max(1.0, scale)
+        matrix = cp_gram(parts)
+        diagonal = matrix.diagonal(dim1=1, dim2=2)
+        first = mu[rows] < 0
+        mu[rows] = torch.where(first, damping * diagonal.amax(1), mu[rows]).clamp(min=_SMALLEST_DAMPING)
+        if not bool(mask.all()):
+            matrix *= mask.unsqueeze(1) & mask.unsqueeze(2)
+        diagonal += pull + mu[rows].unsqueeze(1) + (~mask).to(matrix.dtype)
+        root, info = torch.linalg.cholesky_ex(matrix)
+        step = torch.cholesky_solve(-gradient.unsqueeze(2), root).squeeze(2) * mask
+        usable = (info == 0) & torch.isfinite(step).all(1)
+        step = torch.where(usable.unsqueeze(1), step, 0.0)
+        new_residual, new_loss, new_objective = evaluate(point + step, at)
+        # The decrease that the quadratic model predicts for the objective: -2 g.s - s.(J^T J + pull) s with
+        # (J^T J + pull + mu) s = -g, which is s.(mu s - g) and has no cancellation.
+        predicted = (step * (mu[rows].unsqueeze(1) * step - gradient)).sum(1)
+        ratio = (objective[rows] - new_objective) / predicted.clamp(min=1e-300)
+        accepted = usable & (new_objective < objective[rows])
+        kept = rows[accepted]
+        theta[kept] = (point + step)[accepted]
+        residual[kept], loss[kept], objective[kept] = (
+            new_residual[accepted],
+            new_loss[accepted],
+            new_objective[accepted],
+        )
+        shrink = torch.clamp(1 - (2 * ratio - 1) ** 3, 1 / 3, 2.0)
+        mu[rows] = mu[rows] * torch.where(accepted, shrink, growth[rows])
+        growth[rows] = torch.where(accepted, 2.0, growth[rows] * 2)
+        status[rows[mu[rows] > _LARGEST_DAMPING * scale]] = STALLED
+        status[rows[flat_enough]] = STATIONARY
+        status[rows[loss[rows] <= loss_tolerance * scale]] = CONVERGED
+        if callback is not None and callback(iteration, loss.clone()):
+            break
+    status[status == RUNNING] = EXHAUSTED
+    return CPFit(
+        factors=tuple(split(theta)),
+        loss=loss,
+        objective=objective,
+        iterations=spent,
+        status=tuple(STATUS[code] for code in status.tolist()),
+    )
+
+
+def _hadamard(grams: Sequence[Tensor], without: set[int], like: Tensor) -> Tensor:
+    kept = [g for p, g in enumerate(grams) if p not in without]
+    if not kept:
+        return like.new_ones(like.shape[0], like.shape[2], like.shape[2])
+    out = kept[0]
+    for g in kept[1:]:
+        out = out * g
+    return out
+
+
+def _tensor(value: Any, device: torch.device | None = None) -> Tensor:
+    # A copy of an array, because a tensor cannot share memory that is read-only.
+    return torch.as_tensor(np.array(value) if isinstance(value, np.ndarray) else value, device=device)
+
+
+def _checked(target: Any, factors: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
+    goal = _tensor(target)
+    if goal.is_complex() or goal.dim() < 2:
+        raise InvalidInput(
+            "target", expected="a real tensor with at least 2 axes", got=f"{goal.dtype}, {goal.dim()} axes"
+        )
+    goal = goal.to(torch.float64)
+    if not bool(torch.isfinite(goal).all()):
+        raise InvalidInput("target", expected="finite entries", got="NaN or an infinity")
+    if len(factors) != goal.dim():
+        raise InvalidInput(
+            "factors", expected=f"{goal.dim()} factors, one per axis of target", got=len(factors)
+        )
+    current = [_tensor(u, goal.device).to(torch.float64) for u in factors]
+    current = [u.unsqueeze(0) if u.dim() == 2 else u for u in current]
+    starts, rank = current[0].shape[0], current[0].shape[-1]
+    for n, u in enumerate(current):
+        expected = (starts, goal.shape[n], rank)
+        if tuple(u.shape) != expected:
+            raise InvalidInput(
+                f"factors[{n}]",
+                expected=f"shape (starts, I_{n + 1}, R) = {expected}",
+                got=f"shape {tuple(u.shape)}",
+            )
+        if not bool(torch.isfinite(u).all()):
+            raise InvalidInput(f"factors[{n}]", expected="finite entries", got="NaN or an infinity")
+    return goal, current
+
+
+def _matching(
+    name: str, given: Sequence[Any] | None, current: list[Tensor], default: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
+    if given is None:
+        return [default(u) for u in current]
+    if len(given) != len(current):
+        raise InvalidInput(name, expected=f"{len(current)} arrays, shaped like factors", got=len(given))
+    out = []
+    for n, (value, u) in enumerate(zip(given, current, strict=True)):
+        array = _tensor(value, u.device).to(default(u[:, :0]).dtype)
+        array = array.unsqueeze(0) if array.dim() == 2 else array
+        if array.shape[1:] != u.shape[1:] or array.shape[0] not in (1, u.shape[0]):
+            raise InvalidInput(
+                f"{name}[{n}]", expected=f"shape {tuple(u.shape)}", got=f"shape {tuple(array.shape)}"
+            )
+        out.append(array.expand_as(u))
+    return out
