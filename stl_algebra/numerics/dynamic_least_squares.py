@@ -345,7 +345,9 @@ class DynamicLeastSquares:
         mine, theirs = (replace(c, seed=0, expected_rows=None) for c in (self.config, other.config))
         if other is self or mine != theirs or self.choice.method != other.choice.method:
             raise InvalidInput(
-                "other", expected=f"another stream with {mine}, {self.choice.method}", got=f"{theirs}, {other.choice}"
+                "other",
+                expected=f"another stream with {mine}, {self.choice.method}",
+                got=f"{theirs}, {other.choice}",
             )
         if self._queue is not None:
             raise InvalidInput("other", expected="streams without a window", got='deletions="window"')
@@ -449,7 +451,10 @@ class DynamicLeastSquares:
                 raise InvalidInput(name, expected="a torch tensor", got=type(value).__name__)
             if value.dtype != self.dtype:
                 raise InvalidInput(
-                    name, expected=f"dtype {self.dtype}", got=str(value.dtype), hint=f"use {name}.to({self.dtype})"
+                    name,
+                    expected=f"dtype {self.dtype}",
+                    got=str(value.dtype),
+                    hint=f"use {name}.to({self.dtype})",
                 )
             if value.device != self.device:
                 raise InvalidInput(name, expected=f"a tensor on {self.device}", got=str(value.device))
@@ -459,7 +464,9 @@ class DynamicLeastSquares:
             raise InvalidInput("a", expected="at least one row", got="an empty batch")
         b = b.unsqueeze(1) if b.dim() == 1 and k == 1 else b
         if tuple(b.shape) != (a.shape[0], k):
-            raise InvalidInput("b", expected=f"shape (m, k) = {(a.shape[0], k)}", got=f"shape {tuple(b.shape)}")
+            raise InvalidInput(
+                "b", expected=f"shape (m, k) = {(a.shape[0], k)}", got=f"shape {tuple(b.shape)}"
+            )
         largest = min(_LARGEST_ENTRY[self.dtype], _LARGEST_ENTRY[getattr(torch, self.config.product_dtype)])
         for name, value in (("a", a), ("b", b)):
             low, high = torch.aminmax(value.detach())

@@ -79,5 +79,7 @@ def _automatic(
         reason = f"the length of the stream is unknown: exact until n = {ROWS_PER_FEATURE} d = {threshold}"
         return Choice(exact, reason, may_switch=True)
     if expected < threshold:
-        return Choice(exact, f"{expected} rows are fewer than {ROWS_PER_FEATURE} d = {threshold}: exact is faster")
+        return Choice(
+            exact, f"{expected} rows are fewer than {ROWS_PER_FEATURE} d = {threshold}: exact is faster"
+        )
     return Choice("sampled", f"insertion-only, eps={eps:g}, {expected} rows are at least {threshold}")

@@ -84,7 +84,9 @@ class LeverageSampler:
         if not self.ready:
             return self.seen >= 2 * self.d
         fresh = self.kept - self.kept_at_renewal
-        return self.seen >= int(self.renewed_at * _GROWTH) or fresh >= max(2 * self.d, 0.3 * self.kept_at_renewal)
+        return self.seen >= int(self.renewed_at * _GROWTH) or fresh >= max(
+            2 * self.d, 0.3 * self.kept_at_renewal
+        )
 
     def renew(self, gram: Tensor) -> None:
         """Take a new reference from the (d + k, d + k) Gram matrix of the kept rows, and draw a fresh sketch."""

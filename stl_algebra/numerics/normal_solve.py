@@ -60,7 +60,9 @@ def solve_from_gram(gram: Tensor, d: int, ridge: float, rows: int) -> Solution:
             y = torch.cholesky_solve(right, root)
             y = y + torch.cholesky_solve(right - scaled @ y, root)
             condition = math.sqrt(largest / smallest)
-            return Solution(y / scale.unsqueeze(1), d, condition, ridge, _flags(rows, d, 0, d, condition, 1 / 2))
+            return Solution(
+                y / scale.unsqueeze(1), d, condition, ridge, _flags(rows, d, 0, d, condition, 1 / 2)
+            )
     values, vectors = torch.linalg.eigh(torch.where(dead | dead.unsqueeze(1), 0.0, scaled))
     keep = values > floor * values.max().clamp(min=1e-300)
     basis = vectors[:, keep]
@@ -123,7 +125,10 @@ def _extreme_eigenvalues(matrix: Tensor, root: Tensor) -> tuple[float, float]:
     for _ in range(6):
         up = matrix @ (up / torch.linalg.vector_norm(up, dim=0))
         down = torch.cholesky_solve(down / torch.linalg.vector_norm(down, dim=0), root)
-        largest, smallest = torch.linalg.vector_norm(up, dim=0).max(), torch.linalg.vector_norm(down, dim=0).max()
+        largest, smallest = (
+            torch.linalg.vector_norm(up, dim=0).max(),
+            torch.linalg.vector_norm(down, dim=0).max(),
+        )
     return 1 / float(smallest), float(largest)
 
 

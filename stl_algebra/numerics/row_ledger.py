@@ -97,7 +97,9 @@ class RowLedger:
         """
         batch = self.get(handle)
         if not batch.whole:
-            raise InvalidInput("rows", expected="no rows: part of the batch has expired", got="rows to compare")
+            raise InvalidInput(
+                "rows", expected="no rows: part of the batch has expired", got="rows to compare"
+            )
         if digest(rows) != batch.digest:
             raise InvalidInput(
                 "rows",

@@ -42,7 +42,9 @@ class Sketch:
         """
         if matrix.dim() not in (1, 2) or matrix.shape[0] != self.size:
             raise InvalidInput(
-                "matrix", expected=f"shape ({self.size}, c) or ({self.size},)", got=f"shape {tuple(matrix.shape)}"
+                "matrix",
+                expected=f"shape ({self.size}, c) or ({self.size},)",
+                got=f"shape {tuple(matrix.shape)}",
             )
         if matrix.dim() == 1:
             return self._apply(matrix.unsqueeze(1)).squeeze(1)
@@ -63,7 +65,7 @@ def gaussian_sketch(size: int, width: int, seed: int = 0) -> Sketch:
     return Sketch("gaussian", size, width, apply)
 
 
-def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 4) -> Sketch:
+def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 2) -> Sketch:
     """Sparse embedding: each coordinate is added, with a random sign / sqrt(nonzeros), to `nonzeros` outputs.
 
     The outputs are cut into `nonzeros` blocks, one entry in each (Kane and Nelson, J. ACM 61, 2014). One nonzero is
@@ -86,7 +88,9 @@ def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 4) -> Sk
     def apply(matrix: Tensor) -> Tensor:
         if matrix.device.type == "cpu":
             indices = torch.stack([flat_targets, sources])
-            operator = torch.sparse_coo_tensor(indices, flat_signs.to(matrix.dtype), (width, size), check_invariants=False)
+            operator = torch.sparse_coo_tensor(
+                indices, flat_signs.to(matrix.dtype), (width, size), check_invariants=False
+            )
             return torch.sparse.mm(operator.to_sparse_csr(), matrix)
         out = matrix.new_zeros(width, matrix.shape[1])
         weight = (signs.to(matrix) / math.sqrt(nonzeros)).unsqueeze(2)
@@ -136,7 +140,9 @@ def row_sampling_sketch(size: int, width: int, seed: int = 0, weights: Tensor | 
             scores; uniform when None.
     """
     generator = _generator(size, width, seed)
-    probability = torch.ones(size, dtype=torch.float64) if weights is None else weights.to("cpu", torch.float64)
+    probability = (
+        torch.ones(size, dtype=torch.float64) if weights is None else weights.to("cpu", torch.float64)
+    )
     if (
         probability.shape != (size,)
         or not bool(torch.isfinite(probability).all())

@@ -116,7 +116,9 @@ class GaussNewton:
             ("inner_tolerance", inner_tolerance, True),
         ):
             if not (math.isfinite(value) and (value > 0 if above else value >= 0)):
-                raise InvalidInput(name, expected=f"finite and {'above' if above else 'at least'} 0", got=value)
+                raise InvalidInput(
+                    name, expected=f"finite and {'above' if above else 'at least'} 0", got=value
+                )
         if iterations < 0:
             raise InvalidInput("iterations", expected="at least 0", got=iterations)
         select_solver(solver, structured=True, residuals=1, parameters=1, tolerance=inner_tolerance)

@@ -51,12 +51,16 @@ class NetworkProblem(Problem):
         if not named:
             raise InvalidInput("module", expected="trainable parameters", got="none")
         if len({p.dtype for p in named.values()}) != 1:
-            raise InvalidInput("module", expected="one dtype", got=sorted({str(p.dtype) for p in named.values()}))
+            raise InvalidInput(
+                "module", expected="one dtype", got=sorted({str(p.dtype) for p in named.values()})
+            )
         self.module, self.inputs, self.targets, self._named = module, inputs, targets, named
         with torch.no_grad():
             shape = module(inputs).shape
         if shape != targets.shape or len(shape) not in (1, 2):
-            raise InvalidInput("targets", expected=f"shape {tuple(shape)}", got=f"shape {tuple(targets.shape)}")
+            raise InvalidInput(
+                "targets", expected=f"shape {tuple(shape)}", got=f"shape {tuple(targets.shape)}"
+            )
         self.outputs = 1 if len(shape) == 1 else shape[1]
         self._linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
         owned = {id(p) for m in self._linear for p in m.parameters(recurse=False)}
@@ -87,7 +91,9 @@ class NetworkProblem(Problem):
             out: Tensor = torch.func.functional_call(self.module, parameters, (sample.unsqueeze(0),))
             return out.flatten()
 
-        per_sample = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0))(self.split(theta), self.inputs)
+        per_sample = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0))(
+            self.split(theta), self.inputs
+        )
         rows = self.inputs.shape[0] * self.outputs
         return torch.cat([per_sample[name].reshape(rows, -1) for name in self._named], dim=1).detach()
 

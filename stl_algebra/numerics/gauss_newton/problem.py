@@ -42,7 +42,9 @@ class Problem:
     def __init__(self, start: Tensor) -> None:
         if not start.is_floating_point() or start.dim() != 1 or start.numel() == 0:
             raise InvalidInput(
-                "start", expected="a nonempty floating vector", got=f"{start.dtype}, shape {tuple(start.shape)}"
+                "start",
+                expected="a nonempty floating vector",
+                got=f"{start.dtype}, shape {tuple(start.shape)}",
             )
         if not bool(torch.isfinite(start).all()):
             raise InvalidInput("start", expected="finite parameters", got="NaN or an infinity")

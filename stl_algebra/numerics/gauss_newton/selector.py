@@ -57,6 +57,7 @@ def _automatic(structured: bool, small: int, large: int, tolerance: float) -> So
         return SolverChoice("structured", "the Gram matrix is known in closed form")
     if small >= SMALLEST_SIDE and large >= SMALLEST_ASPECT * small and tolerance >= LOOSEST:
         return SolverChoice(
-            "sketched", f"{large} x {small} without structure at inner tolerance {tolerance:g}: a sketch is cheaper"
+            "sketched",
+            f"{large} x {small} without structure at inner tolerance {tolerance:g}: a sketch is cheaper",
         )
     return SolverChoice("dense", f"{large} x {small} without structure: the explicit Gram matrix is cheapest")

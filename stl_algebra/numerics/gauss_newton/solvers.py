@@ -92,7 +92,7 @@ def prepare_iterative(
     sketch: str | None = "sparse",
     tolerance: float = 1e-2,
     seed: int = 0,
-    width_factor: float = 2.0,
+    width_factor: float = 2.5,
     limit: int = 2000,
 ) -> Prepared:
     """Explicit Jacobian, a sketch of its longer side, QR, and preconditioned conjugate gradients.
