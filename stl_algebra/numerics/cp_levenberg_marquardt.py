@@ -76,8 +76,11 @@ def cp_gram(factors: Sequence[Tensor]) -> Tensor:
     for n, u in enumerate(factors):
         start, stop = offsets[n], offsets[n + 1]
         own = _hadamard(grams, {n}, factors[0])
-        block = (
-            out[:, start:stop, start:stop].unflatten(2, (u.shape[1], rank)).unflatten(1, (u.shape[1], rank))
+        # The diagonal block as an (I, R, I, R) view of the output.
+        block = out.as_strided(
+            (out.shape[0], u.shape[1], rank, u.shape[1], rank),
+            (out.stride(0), rank * out.stride(1), out.stride(1), rank, 1),
+            start * (out.stride(1) + 1),
         )
         block.diagonal(dim1=1, dim2=3).copy_(own.unsqueeze(-1).expand(-1, -1, -1, u.shape[1]))
         for m in range(n + 1, order):

@@ -42,7 +42,7 @@ def test_strassen_rank_is_found_from_every_random_start():
     assert int((fit.loss < 1e-20).sum()) == 40
     assert set(fit.status) == {"loss_below_tolerance"}
     rebuilt = cp_reconstruct(fit.factors)
-    assert (rebuilt - torch.as_tensor(target)).abs().max() < 1e-10
+    assert (rebuilt - torch.tensor(target.tolist())).abs().max() < 1e-10
 
 
 def test_starts_do_not_influence_each_other():

@@ -1,0 +1,172 @@
+"""One damped Gauss-Newton step, by four ways of solving (J^T J + mu I) s = -J^T r.
+
+A solver is prepared once at a point, with the expensive part, and then solves for any damping: a rejected
+step costs a factorisation, not a Jacobian. Where there are fewer residuals than parameters the
+equivalent s = -J^T (J J^T + mu I)^-1 r is used, the smaller side.
+
+What does not belong here: which solver to take (`selector`), how mu moves (`minimise`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stl_algebra.numerics.gauss_newton.problem import Problem
+from stl_algebra.numerics.sketches import make_sketch
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step and what it cost.
+
+    Attributes:
+        step: (M,); None when the damped matrix was not positive definite.
+        image: J step, (m,).
+        inner: conjugate-gradient iterations, 0 for direct solvers.
+    """
+
+    step: Tensor | None
+    image: Tensor
+    inner: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A solver at a point.
+
+    Attributes:
+        gradient: J^T r.
+        scale: mean diagonal entry of the smaller-side Gram matrix, what damping is relative to.
+        solve: the step for a damping mu.
+    """
+
+    gradient: Tensor
+    scale: float
+    solve: Callable[[float], Step]
+
+
+def prepare_structured(problem: Problem, theta: Tensor, residual: Tensor) -> Prepared:
+    """Closed-form Gram matrix and Cholesky; the Jacobian is never formed."""
+    gram = problem.gram(theta)
+    gradient = problem.vjp(theta, residual)
+
+    def solve(mu: float) -> Step:
+        right = residual if gram.side == "residuals" else gradient
+        y = _cholesky(gram.matrix, mu, -right)
+        if y is None:
+            return Step(None, torch.zeros_like(residual), 0)
+        if gram.side == "parameters":
+            return Step(y, problem.jvp(theta, y), 0)
+        # J J^T y is at hand; no second pass is needed for the image of the step.
+        return Step(problem.vjp(theta, y), gram.matrix @ y, 0)
+
+    return Prepared(gradient, float(gram.matrix.diagonal().mean()), solve)
+
+
+def prepare_dense(problem: Problem, theta: Tensor, residual: Tensor) -> Prepared:
+    """Explicit Jacobian, Gram matrix of the smaller side, Cholesky."""
+    jacobian = problem.jacobian(theta)
+    gradient = jacobian.mT @ residual
+    tall = jacobian.shape[0] > jacobian.shape[1]
+    gram = jacobian.mT @ jacobian if tall else jacobian @ jacobian.mT
+
+    def solve(mu: float) -> Step:
+        y = _cholesky(gram, mu, -(gradient if tall else residual))
+        if y is None:
+            return Step(None, torch.zeros_like(residual), 0)
+        return Step(y, jacobian @ y, 0) if tall else Step(jacobian.mT @ y, gram @ y, 0)
+
+    return Prepared(gradient, float(gram.diagonal().mean()), solve)
+
+
+def prepare_iterative(
+    problem: Problem,
+    theta: Tensor,
+    residual: Tensor,
+    *,
+    sketch: str | None = "sparse",
+    tolerance: float = 1e-2,
+    seed: int = 0,
+    width_factor: float = 2.5,
+    limit: int = 2000,
+) -> Prepared:
+    """Explicit Jacobian, a sketch of its longer side, QR, and preconditioned conjugate gradients.
+
+    With W the Jacobian or its transpose so that W is (p, q) with p <= q, S a sketch of q to about
+    width_factor * p, and R the triangular factor of [S W^T; sqrt(mu) I], R^T R is close to W W^T + mu I: conjugate
+    gradients preconditioned by R need O(log 1 / tolerance) steps whatever the condition number.
+
+    Args:
+        problem, theta, residual: where.
+        sketch: kind of sketch; None for plain conjugate gradients.
+        tolerance: relative residual at which conjugate gradients end.
+        seed: of the sketch.
+        width_factor: rows of the sketch per row of W.
+        limit: most conjugate-gradient steps.
+    """
+    jacobian = problem.jacobian(theta)
+    gradient = jacobian.mT @ residual
+    tall = jacobian.shape[0] > jacobian.shape[1]
+    wide = jacobian.mT if tall else jacobian
+    p, q = wide.shape
+    small = None
+    width = min(math.ceil(width_factor * p), q)
+    if sketch is not None:
+        small = make_sketch(sketch, q, width, seed)(wide.mT)
+
+    def solve(mu: float) -> Step:
+        root = None
+        if small is not None:
+            lift = torch.eye(p, dtype=small.dtype, device=small.device) * math.sqrt(mu)
+            root = torch.linalg.qr(torch.cat([small, lift]), mode="r").R
+        right = -(gradient if tall else residual)
+        y, image, steps = conjugate_gradients(wide, mu, right, root, tolerance, limit)
+        return Step(y, wide.mT @ y, steps) if tall else Step(image, wide @ image, steps)
+
+    return Prepared(gradient, float(wide.square().sum() / p), solve)
+
+
+def conjugate_gradients(
+    wide: Tensor, mu: float, right: Tensor, root: Tensor | None, tolerance: float, limit: int
+) -> tuple[Tensor, Tensor, int]:
+    """Solve (W W^T + mu I) y = right, preconditioned by R^T R; returns y, W^T y and the number of steps."""
+
+    def precondition(v: Tensor) -> Tensor:
+        if root is None:
+            return v
+        half = torch.linalg.solve_triangular(root.mT, v.unsqueeze(1), upper=False)
+        return torch.linalg.solve_triangular(root, half, upper=True).squeeze(1)
+
+    y, image = torch.zeros_like(right), torch.zeros(wide.shape[1], dtype=wide.dtype, device=wide.device)
+    rest = right.clone()
+    goal = tolerance * float(torch.linalg.vector_norm(right))
+    z = precondition(rest)
+    direction, energy = z, float(rest @ z)
+    steps = 0
+    while steps < limit and float(torch.linalg.vector_norm(rest)) > goal:
+        lifted = wide.mT @ direction
+        applied = wide @ lifted + mu * direction
+        curvature = float(direction @ applied)
+        if not curvature > 0:
+            break
+        alpha = energy / curvature
+        y, image, rest = y + alpha * direction, image + alpha * lifted, rest - alpha * applied
+        z = precondition(rest)
+        renewed = float(rest @ z)
+        direction, energy = z + (renewed / energy) * direction, renewed
+        steps += 1
+    return y, image, steps
+
+
+def _cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:
+    damped = matrix.clone()
+    damped.diagonal().add_(mu)
+    root, info = torch.linalg.cholesky_ex(damped)
+    if int(info):
+        return None
+    return torch.cholesky_solve(right.unsqueeze(1), root).squeeze(1)

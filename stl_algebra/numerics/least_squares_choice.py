@@ -1,0 +1,85 @@
+"""How a dynamic least-squares problem is kept up to date: the choice of mode, and the reasons given for it.
+
+What does not belong here: the modes themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from stl_algebra.errors import InvalidInput
+
+Mode = Literal["exact", "sampled", "auto"]
+Deletions = Literal["any", "window", "none"]
+
+# Below this many rows per feature, and below this eps, the exact Gram matrix was faster (measured; theory
+# notes, section 8, and docs/dynamic-least-squares.md).
+ROWS_PER_FEATURE = 100
+SMALLEST_EPS = 0.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen and why.
+
+    Attributes:
+        method: "gram" (compensated Gram matrix), "window-qr" (two-stack queue of R factors) or "sampled".
+        reason: one sentence.
+        may_switch: the method is "gram" only until the stream is long enough for "sampled".
+    """
+
+    method: Literal["gram", "window-qr", "sampled"]
+    reason: str
+    may_switch: bool = False
+
+
+def choose(mode: str, deletions: str, eps: float | None, d: int, expected_rows: int | None) -> Choice:
+    """Choose the method.
+
+    Raises:
+        InvalidInput: an unknown word, eps out of (0, 1), or a sampled mode that cannot be (no eps, deletions).
+    """
+    if mode not in ("exact", "sampled", "auto"):
+        raise InvalidInput("mode", expected='"exact", "sampled" or "auto"', got=mode)
+    if deletions not in ("any", "window", "none"):
+        raise InvalidInput("deletions", expected='"any", "window" or "none"', got=deletions)
+    if eps is not None and not 0 < eps < 1:
+        raise InvalidInput("eps", expected="between 0 and 1", got=eps)
+    if mode == "sampled":
+        if eps is None:
+            raise InvalidInput("eps", expected="an accuracy for the sampled mode, such as 0.1", got=eps)
+        if deletions != "none":
+            raise InvalidInput(
+                "deletions",
+                expected='"none" in the sampled mode',
+                got=deletions,
+                hint="sampling is insertion-only: a row that was not kept cannot be taken away",
+            )
+        return Choice("sampled", f"asked for, eps={eps:g}")
+    exact: Literal["gram", "window-qr"] = "window-qr" if deletions == "window" else "gram"
+    if mode == "exact":
+        return Choice(exact, f"asked for exact, deletions={deletions!r}")
+    return _automatic(exact, cast(Deletions, deletions), eps, d, expected_rows)
+
+
+def _automatic(
+    exact: Literal["gram", "window-qr"], deletions: Deletions, eps: float | None, d: int, expected: int | None
+) -> Choice:
+    if deletions != "none":
+        return Choice(exact, f"deletions={deletions!r} were asked for, and sampling is insertion-only")
+    if eps is None:
+        return Choice(exact, "no eps was given, so the answer has to be exact")
+    if eps < SMALLEST_EPS:
+        return Choice(
+            exact, f"at eps={eps:g} < {SMALLEST_EPS:g} sampling keeps most rows and costs more than exact"
+        )
+    threshold = ROWS_PER_FEATURE * d
+    if expected is None:
+        reason = f"the length of the stream is unknown: exact until n = {ROWS_PER_FEATURE} d = {threshold}"
+        return Choice(exact, reason, may_switch=True)
+    if expected < threshold:
+        return Choice(
+            exact, f"{expected} rows are fewer than {ROWS_PER_FEATURE} d = {threshold}: exact is faster"
+        )
+    return Choice("sampled", f"insertion-only, eps={eps:g}, {expected} rows are at least {threshold}")

@@ -1,0 +1,116 @@
+"""Jacobians against finite differences, structured Grams against explicit ones, and what the loop reaches."""
+
+import pytest
+import torch
+from torch import nn
+
+from stl_algebra import InvalidInput
+from stl_algebra.numerics.gauss_newton import (
+    CPProblem,
+    FunctionProblem,
+    GaussNewton,
+    GaussNewtonOptimizer,
+    NetworkProblem,
+    select_solver,
+)
+from stl_algebra.numerics.gauss_newton.solvers import prepare_iterative
+from stl_algebra.numerics.sketches import SKETCHES, make_sketch
+
+
+def network(outputs=1, samples=12, width=8):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, outputs, bias=False)).double()
+    x = torch.randn(samples, 3, dtype=torch.float64)
+    return NetworkProblem(module, x, torch.sin(x[:, :1] + x[:, 1:2]).repeat(1, outputs))
+
+
+def cp():
+    g = torch.Generator().manual_seed(0)
+    factors = [torch.randn(s, 2, generator=g, dtype=torch.float64) for s in (3, 4, 2)]
+    return CPProblem(torch.randn(3, 4, 2, generator=g, dtype=torch.float64), factors)
+
+
+def rosenbrock():
+    start = torch.tensor([-1.2, 1.0], dtype=torch.float64)
+    return FunctionProblem(lambda t: torch.stack([10 * (t[1] - t[0] ** 2), 1 - t[0]]), start)
+
+
+@pytest.mark.parametrize("problem", [network(), network(2), cp(), rosenbrock()])
+def test_derivatives(problem):
+    theta, h = problem.start, 1e-6
+    jacobian = problem.jacobian(theta)
+    columns = [
+        (problem.residual(theta + h * e) - problem.residual(theta - h * e)).detach() / (2 * h)
+        for e in torch.eye(theta.numel(), dtype=theta.dtype)
+    ]
+    assert (jacobian - torch.stack(columns, dim=1)).abs().max() <= 1e-6
+    u, v = torch.randn(jacobian.shape[0]).double(), torch.randn(jacobian.shape[1]).double()
+    assert torch.allclose(problem.vjp(theta, u), jacobian.mT @ u, atol=1e-12)
+    assert torch.allclose(problem.jvp(theta, v), jacobian @ v, atol=1e-12)
+    if problem.structured:
+        gram = problem.gram(theta)
+        explicit = jacobian @ jacobian.mT if gram.side == "residuals" else jacobian.mT @ jacobian
+        assert (gram.matrix - explicit).abs().max() <= 1e-12 * explicit.abs().max()
+
+
+@pytest.mark.parametrize("solver", ["structured", "dense", "sketched", "auto"])
+def test_overparametrised_network_is_fitted_by_every_solver(solver):
+    result = GaussNewton(solver=solver, loss_tolerance=1e-12, iterations=60).minimise(network(1, 20, 30))
+    assert result.converged
+    assert result.loss <= 1e-12
+    assert all(i.loss <= j.loss for i, j in zip(result.history[1:], result.history, strict=False))
+
+
+def test_rosenbrock_callback_and_unstructured():
+    seen = []
+    result = GaussNewton(loss_tolerance=1e-20, line_search=True, callback=seen.append).minimise(rosenbrock())
+    assert torch.allclose(result.theta, torch.ones(2, dtype=torch.float64))
+    assert result.choice.solver == "dense"
+    assert tuple(seen) == result.history
+    stopped = GaussNewton(callback=lambda i: i.iteration == 2).minimise(rosenbrock())
+    assert (stopped.status, len(stopped.history)) == ("stopped_by_callback", 2)
+    with pytest.raises(InvalidInput, match="structure"):
+        GaussNewton(solver="structured").minimise(rosenbrock())
+
+
+def test_sketch_preconditions_where_plain_conjugate_gradients_crawl():
+    g = torch.Generator().manual_seed(0)
+    matrix = torch.logspace(0, -3, 150).double().unsqueeze(1) * torch.randn(150, 3000, generator=g).double()
+    problem = FunctionProblem(lambda t: matrix @ t - 1, torch.zeros(3000, dtype=torch.float64))
+    residual = problem.residual(problem.start)
+    steps = {}
+    for sketch in ("sparse", "srht", None):
+        prepared = prepare_iterative(problem, problem.start, residual, sketch=sketch)
+        steps[sketch] = prepared.solve(1e-8 * prepared.scale).inner
+    assert max(steps["sparse"], steps["srht"]) <= 15
+    assert steps[None] >= 5 * steps["sparse"]
+
+
+def test_optimizer_front_trains_in_place():
+    problem = network(1, 20, 30)
+    front = GaussNewtonOptimizer(problem.module)
+    losses = [front.step(problem.inputs, problem.targets) for _ in range(20)]
+    assert losses[-1] < 1e-6 * losses[0]
+    again = GaussNewtonOptimizer(problem.module)
+    again.load_state_dict(front.state_dict())
+    assert again.mu == front.mu
+
+
+def test_selector():
+    kind = {"residuals": 2000, "parameters": 50_000, "tolerance": 1e-2}
+    assert select_solver("auto", structured=True, **kind).solver == "structured"
+    assert select_solver("auto", structured=False, **kind).solver == "sketched"
+    assert select_solver("auto", structured=False, **(kind | {"tolerance": 1e-6})).solver == "dense"
+    with pytest.raises(InvalidInput, match="solver"):
+        select_solver("magic", structured=True, **kind)
+
+
+@pytest.mark.parametrize("kind", list(SKETCHES))
+def test_sketches_are_linear_and_keep_norms_on_average(kind):
+    v = torch.randn(37, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    energies = torch.stack([make_sketch(kind, 37, 16, seed)(v).square().sum(0) for seed in range(400)])
+    assert torch.allclose(energies.mean(0), v.square().sum(0), rtol=0.1)
+    sketch = make_sketch(kind, 37, 16)
+    assert torch.allclose(sketch(v @ torch.ones(2).double()), sketch(v).sum(1))
+    with pytest.raises(InvalidInput, match="matrix"):
+        sketch(v[:5])
