@@ -97,8 +97,14 @@ def _pin_entries(
         pins = (~held) & (distance < 1e-9)
         pins[chosen] = True
         trial_flat, trial_held = np.where(pins, goal, flat), held | pins
-        trial = [p.reshape(f.shape) for p, f in zip(np.split(trial_flat, np.cumsum(sizes)[:-1]), factors, strict=True)]
-        masks = [p.reshape(f.shape) for p, f in zip(np.split(trial_held, np.cumsum(sizes)[:-1]), factors, strict=True)]
+        trial = [
+            p.reshape(f.shape)
+            for p, f in zip(np.split(trial_flat, np.cumsum(sizes)[:-1]), factors, strict=True)
+        ]
+        masks = [
+            p.reshape(f.shape)
+            for p, f in zip(np.split(trial_held, np.cumsum(sizes)[:-1]), factors, strict=True)
+        ]
         fit = cp_levenberg_marquardt(target, trial, frozen=masks, iterations=60, loss_tolerance=1e-27)
         loss = float(fit.loss[0]) / algorithm.tile.products
         size = max(float(f.abs().max()) for f in fit.factors)

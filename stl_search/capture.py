@@ -61,7 +61,9 @@ def capture(
     """
     folder, text_path = Path(model_folder), Path(text_file)
     if not folder.is_dir():
-        raise InvalidInput("model", expected="a local folder with a transformers model", got=str(model_folder))
+        raise InvalidInput(
+            "model", expected="a local folder with a transformers model", got=str(model_folder)
+        )
     if not text_path.is_file():
         raise InvalidInput("text", expected="an existing text file", got=str(text_file))
     if rows < 1 or length < 2:
@@ -107,7 +109,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput("model", expected="a folder that AutoModel reads", got=f"{folder}: {first}") from error
+        raise InvalidInput(
+            "model", expected="a folder that AutoModel reads", got=f"{folder}: {first}"
+        ) from error
     return model.eval(), tokenizer
 
 
@@ -127,7 +131,9 @@ def _matching_layers(model: torch.nn.Module, patterns: tuple[str, ...]) -> dict[
     chosen = {n: m for n, m in linear.items() if any(fnmatch.fnmatchcase(n, p) for p in patterns)}
     if not chosen:
         shown = ", ".join(list(linear)[:6])
-        raise InvalidInput("layers", expected=f"a pattern that matches a linear layer such as {shown}", got=patterns)
+        raise InvalidInput(
+            "layers", expected=f"a pattern that matches a linear layer such as {shown}", got=patterns
+        )
     return chosen
 
 

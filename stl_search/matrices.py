@@ -128,7 +128,9 @@ def random_pair(ensemble: str, size: int = 512, seed: int = 0) -> MatrixPair:
     summary, draw = ENSEMBLES[ensemble]
     rng = np.random.default_rng([seed, size, list(ENSEMBLES).index(ensemble)])
     rows = draw(rng, 2 * size, size)
-    return make_pair(ensemble, rows[:size], draw(rng, size, size), rows[size:], f"{summary}, size {size}, seed {seed}")
+    return make_pair(
+        ensemble, rows[:size], draw(rng, size, size), rows[size:], f"{summary}, size {size}, seed {seed}"
+    )
 
 
 def load_matrices(spec: str, size: int = 512, seed: int = 0) -> list[MatrixPair]:
@@ -156,7 +158,9 @@ def load_matrices(spec: str, size: int = 512, seed: int = 0) -> list[MatrixPair]
     suffixes = {p.suffix for p in parts}
     if not suffixes <= {".npz", ".npy", ".safetensors"} or len(parts) > 2:
         known = ", ".join([*ENSEMBLES, "random", *BUNDLED])
-        raise InvalidInput("matrices", expected=f"{known}, or a .npz, .npy or .safetensors file", got=repr(spec))
+        raise InvalidInput(
+            "matrices", expected=f"{known}, or a .npz, .npy or .safetensors file", got=repr(spec)
+        )
     for path in parts:
         if not path.is_file():
             raise InvalidInput("matrices", expected="an existing file", got=str(path))
@@ -173,13 +177,17 @@ def load_matrices(spec: str, size: int = 512, seed: int = 0) -> list[MatrixPair]
 
 
 def _from_arrays(name: str, arrays: dict[str, NDArray[np.generic]], source: str) -> list[MatrixPair]:
-    stems = sorted({key[:-1].rstrip(".") for key in arrays if key in ("x", "w") or key.endswith((".x", ".w"))})
+    stems = sorted(
+        {key[:-1].rstrip(".") for key in arrays if key in ("x", "w") or key.endswith((".x", ".w"))}
+    )
     pairs = []
     for stem in stems:
         prefix = f"{stem}." if stem else ""
         missing = [f"{prefix}{k}" for k in "xw" if f"{prefix}{k}" not in arrays]
         if missing:
-            raise InvalidInput(f"matrices {source}", expected=f"both {prefix}x and {prefix}w", got=f"no {missing[0]}")
+            raise InvalidInput(
+                f"matrices {source}", expected=f"both {prefix}x and {prefix}w", got=f"no {missing[0]}"
+            )
         pairs.append(
             make_pair(
                 f"{name}:{stem}" if stem else name,
@@ -219,7 +227,9 @@ def _read_safetensors(path: Path) -> dict[str, NDArray[np.generic]]:
         with safe_open(path, framework="pt") as stored:
             return {key: stored.get_tensor(key).double().numpy() for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError, RuntimeError) as error:
-        raise InvalidInput(f"matrices {path}", expected="a readable safetensors file", got=str(error)) from error
+        raise InvalidInput(
+            f"matrices {path}", expected="a readable safetensors file", got=str(error)
+        ) from error
 
 
 def padded(pair_x: Array, pair_w: Array, tile: TileFormat) -> tuple[Array, Array]:

@@ -60,9 +60,8 @@ def block_product(size: int, real_type: RealType) -> Factors:
     """(left (R, dim), right (R, dim), decode (dim, R)) of an exact algorithm for M_s(D)."""
     outer = division_algebra_product(real_type)
     inner = exact_algorithm(TileFormat(size, size, size))
-    left: Array = np.kron(outer[0], inner.encode_x)
-    right: Array = np.kron(outer[1], inner.encode_w)
-    decode: Array = np.kron(outer[2], inner.decode)
+    pairs = zip(outer, (inner.encode_x, inner.encode_w, inner.decode), strict=True)
+    left, right, decode = (np.kron(a, b).astype(np.float64) for a, b in pairs)
     return left, right, decode
 
 

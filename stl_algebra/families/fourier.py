@@ -44,7 +44,7 @@ def fourier_algorithm(triple: Triple) -> BilinearAlgorithm:
         factors[0][alive],
         factors[1][alive],
         factors[2][:, alive],
-        f"fourier[{group.name}]",
+        f"fourier({group.name})",
         Provenance(
             family="fourier",
             groups=(group.name,),
@@ -113,6 +113,6 @@ def fourier_power(request: Request) -> BilinearAlgorithm:
         )
     algorithm = _power(request.group, request.tile, request.seed)
     return algorithm.renamed(
-        f"fourier-power[{request.group.name}]",
+        f"fourier-power({request.group.name})",
         Provenance(family="fourier-power", groups=(request.group.name,), steps=algorithm.provenance.steps),
     )

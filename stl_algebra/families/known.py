@@ -19,5 +19,5 @@ def known(request: Request) -> BilinearAlgorithm:
     if algorithm.rank < request.rank:
         algorithm = definition(request.tile)
     return algorithm.renamed(
-        f"pruned[{algorithm.name}]", Provenance(family="known", steps=(f"start {algorithm!r}",))
+        f"pruned {algorithm.name}", Provenance(family="known", steps=(f"start {algorithm!r}",))
     )

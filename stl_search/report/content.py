@@ -1,0 +1,102 @@
+"""What a report says, as plain values, before any formatting."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from stl_algebra.bilinear import BilinearAlgorithm
+from stl_algebra.error import rounding_constant
+from stl_algebra.exact import verify
+from stl_algebra.version import __version__
+from stl_search.evaluation import Progress, Row, evaluate
+from stl_search.matrices import MatrixPair
+from stl_search.run_folder import Run
+from stl_search.scores import closed_form_scores
+
+#: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.
+_BASELINE_RATIOS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """An algorithm of the frontier with its closed-form scores and exactness.
+
+    Attributes:
+        algorithm: the value.
+        scores: see `scores.closed_form_scores`.
+        exactness: message of the exact verification.
+        exact: the verification's answer.
+    """
+
+    algorithm: BilinearAlgorithm
+    scores: dict[str, float]
+    exactness: str
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the renderers need.
+
+    Attributes:
+        run: what was asked for.
+        winners: by rank.
+        chosen: the winner of the rank asked for, or the nearest one.
+        rows: errors of winners and baselines on every pair.
+        pairs: names and sources of the pairs.
+        trials: counts by state and best totals by family and group.
+        made: date, versions, machine.
+    """
+
+    run: Run
+    winners: dict[int, Winner]
+    chosen: Winner
+    rows: list[Row]
+    pairs: list[tuple[str, str]]
+    trials: dict[str, Any]
+    made: dict[str, str]
+
+    def rows_at(self, matrices: str) -> list[Row]:
+        """Rows for one pair: the chosen winner and every baseline at the nearest ratio, best first."""
+        ratio = self.chosen.algorithm.ratio
+        mine = [r for r in self.rows if r.matrices == matrices]
+        encoders = [r for r in mine if r.kind == "encoders" and r.rank == self.chosen.algorithm.rank]
+        nearest: dict[str, Row] = {}
+        for row in mine:
+            if row.kind == "baseline":
+                kept = nearest.get(row.method)
+                if kept is None or abs(row.ratio - ratio) < abs(kept.ratio - ratio):
+                    nearest[row.method] = row
+        return sorted([*encoders, *nearest.values()], key=lambda r: r.total)
+
+
+def collect(
+    run: Run,
+    winners: dict[int, BilinearAlgorithm],
+    pairs: Sequence[MatrixPair],
+    trials: dict[str, Any],
+    progress: Progress | None = None,
+) -> Content:
+    """Score the winners and the baselines on all pairs."""
+    judged = {}
+    for rank, algorithm in sorted(winners.items()):
+        outcome = verify(algorithm)
+        judged[rank] = Winner(algorithm, closed_form_scores(algorithm), outcome.message, outcome.exact)
+    chosen = judged[min(judged, key=lambda r: (abs(r - run.settings.rank), r))]
+    ratios = sorted({*_BASELINE_RATIOS, chosen.algorithm.ratio})
+    rows = evaluate([w.algorithm for w in judged.values()], pairs, run.settings.dtype, ratios, progress)
+    made = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "stl-algebra": __version__,
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "optuna": version("optuna"),
+        "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        "rounding": f"c({run.settings.dtype}) = {rounding_constant(run.settings.dtype):.3g} NMSE per unit of A",
+    }
+    return Content(run, judged, chosen, rows, [(p.name, p.source) for p in pairs], trials, made)

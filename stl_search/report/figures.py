@@ -1,0 +1,261 @@
+"""The pictures of a report: interactive ones (plotly) and the frontier as a file (matplotlib)."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib
+import networkx as nx
+import numpy as np
+import plotly.graph_objects as go
+
+from stl_algebra.bilinear import BilinearAlgorithm
+from stl_algebra.error import column_row_nmse
+from stl_algebra.groups import FiniteGroup
+from stl_algebra.representations import fourier_basis
+from stl_search.report.content import Content
+
+_ACCENT = "#b5341c"
+_PALETTE = ["#31688e", "#35798d", "#6c4f8c", "#a0679b", "#4c8c5c", "#8aa13c", "#c08a2d", "#7a6a58"]
+_LAYOUT: dict[str, Any] = {
+    "template": "simple_white",
+    "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},
+    "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
+}
+_DTYPE_WORDS = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32", "fp32": "float32"}
+#: Below this an error is drawn at the edge of a logarithmic axis.
+_FLOOR = 1e-7
+
+
+def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[float, float, str]]]:
+    """Name -> (ratio, total error, text) for one pair of matrices; "" is the closed form on white tiles."""
+    dtype = content.run.settings.dtype
+    series: dict[str, list[tuple[float, float, str]]] = {}
+    if not matrices:
+        series["this run"] = [
+            (w.algorithm.ratio, w.scores[f"total_{dtype}"], f"rank {rank}, {w.algorithm.name}")
+            for rank, w in content.winners.items()
+        ]
+        tile = content.chosen.algorithm.tile
+        ranks = sorted({*content.winners, *(round(tile.products / r) for r in (1.25, 1.5, 2, 2.5, 3, 4))})
+        series["column-row uniform"] = [
+            (tile.ratio(r), column_row_nmse(tile, r), "1 - r/nkm") for r in ranks if 0 < r < tile.products
+        ]
+    else:
+        for row in content.rows:
+            if row.matrices == matrices:
+                name = "this run" if row.kind == "encoders" else row.method
+                text = f"rank {row.rank}, {row.method}" if row.kind == "encoders" else row.method
+                series.setdefault(name, []).append((row.ratio, row.total, text))
+    return {name: sorted(points) for name, points in series.items()}
+
+
+def frontier_figure(content: Content) -> go.Figure:
+    """Total error against multiplication ratio, one view per pair of matrices behind a menu."""
+    figure = go.Figure()
+    views: list[tuple[str, int]] = []
+    for matrices in ["", *(name for name, _ in content.pairs)]:
+        count = 0
+        for number, (name, points) in enumerate(frontier_series(content, matrices).items()):
+            mine = name == "this run"
+            figure.add_trace(
+                go.Scatter(
+                    x=[p[0] for p in points],
+                    y=[max(p[1], _FLOOR) for p in points],
+                    text=[p[2] for p in points],
+                    name=name,
+                    visible=not matrices,
+                    mode="lines+markers" if len(points) > 1 else "markers",
+                    line={"color": _ACCENT if mine else _PALETTE[number % 8], "width": 3 if mine else 1.3},
+                    marker={"size": 8 if mine else 6, "symbol": "circle" if len(points) > 1 else "diamond"},
+                    hovertemplate="%{text}<br>ratio %{x:.2f}<br>error %{y:.3g}<extra></extra>",
+                )
+            )
+            count += 1
+        views.append((matrices or "white tiles (closed form)", count))
+    buttons, start = [], 0
+    for label, count in views:
+        shown = [start <= i < start + count for i in range(len(figure.data))]
+        buttons.append(
+            {
+                "label": label.replace("encoder.layer.", "layer "),
+                "method": "update",
+                "args": [{"visible": shown}],
+            }
+        )
+        start += count
+    figure.update_layout(
+        **_LAYOUT,
+        height=520,
+        updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
+        xaxis_title="multiplication ratio nkm / r",
+        yaxis_title=f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}",
+        yaxis_type="log",
+        legend={"orientation": "v"},
+    )
+    figure.update_layout(margin_t=70)
+    return figure
+
+
+def frontier_png(content: Content) -> bytes:
+    """The frontier on all pairs as a PNG: small multiples, shared axes."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = ["", *(name for name, _ in content.pairs)][:6]
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure, axes = plt.subplots(
+        lines,
+        columns,
+        figsize=(4.3 * columns, 3.5 * lines),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    handles: dict[str, Any] = {}
+    colours: dict[str, str] = {}
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, matrices in zip(axes.flat, names, strict=False):
+        for name, points in frontier_series(content, matrices).items():
+            mine = name == "this run"
+            colour = _ACCENT if mine else colours.setdefault(name, _PALETTE[len(colours) % 8])
+            (line,) = axis.plot(
+                [p[0] for p in points],
+                [max(p[1], _FLOOR) for p in points],
+                marker="o" if len(points) > 1 else "D",
+                markersize=5 if mine else 3.5,
+                color=colour,
+                linewidth=2.4 if mine else 1,
+                zorder=3 if mine else 2,
+                label=name,
+            )
+            handles.setdefault(name, line)
+        title = matrices.replace("encoder.layer.", "layer ") or "white tiles (closed form)"
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.25)
+        axis.set_ylim(bottom=max(_FLOOR, 1e-3), top=1.2)
+        axis.set_yscale("log")
+    figure.supxlabel("multiplication ratio nkm / r")
+    figure.supylabel(f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}")
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
+    """Heat maps of the three factors side by side, one row per product, products scaled to equal norms."""
+    norms = [np.linalg.norm(f, axis=1, keepdims=True) for f in algorithm.factors]
+    mean = np.prod(norms, axis=0) ** (1 / 3)
+    figure = go.Figure()
+    titles = ("encode_x", "encode_w", "decode (transposed)")
+    width = 1 / 3
+    for number, (factor, norm, title) in enumerate(zip(algorithm.factors, norms, titles, strict=True)):
+        values = factor * (mean / np.maximum(norm, 1e-300))
+        peak = float(np.quantile(np.abs(values), 0.99)) or 1.0
+        axis = "" if number == 0 else str(number + 1)
+        figure.add_trace(
+            go.Heatmap(
+                z=values,
+                zmin=-peak,
+                zmax=peak,
+                colorscale="RdBu",
+                showscale=False,
+                xaxis=f"x{axis}",
+                yaxis=f"y{axis}",
+            )
+        )
+        figure.update_layout(
+            {
+                f"xaxis{axis}": {
+                    "domain": [number * width + 0.02, (number + 1) * width - 0.02],
+                    "title": title,
+                },
+                f"yaxis{axis}": {
+                    "anchor": f"x{axis}",
+                    "autorange": "reversed",
+                    "title": "product" if number == 0 else "",
+                },
+            }
+        )
+    figure.update_layout(**_LAYOUT, height=max(320, 12 * algorithm.rank + 120))
+    return figure
+
+
+def cayley_figure(group: FiniteGroup) -> go.Figure:
+    """The Cayley graph of a group on its generators: an arrow-free drawing, one colour per generator."""
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_nodes_from(range(group.order))
+    for g in group.generators:
+        graph.add_edges_from((a, int(group.table[a, g])) for a in range(group.order))
+    if group.order > 2:
+        positions = nx.kamada_kawai_layout(graph) if group.order <= 130 else nx.spring_layout(graph, seed=0)
+    else:
+        positions = {i: np.array([i, 0.0]) for i in range(group.order)}
+    figure = go.Figure()
+    for number, g in enumerate(group.generators):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        for a in range(group.order):
+            b = int(group.table[a, g])
+            xs += [float(positions[a][0]), float(positions[b][0]), None]
+            ys += [float(positions[a][1]), float(positions[b][1]), None]
+        order = int(group.element_orders[g])
+        figure.add_trace(
+            go.Scatter(
+                x=xs,
+                y=ys,
+                mode="lines",
+                name=f"generator g{g} of order {order}",
+                line={"color": _PALETTE[(2 * number) % 8], "width": 1.6},
+                hoverinfo="skip",
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=[float(positions[i][0]) for i in range(group.order)],
+            y=[float(positions[i][1]) for i in range(group.order)],
+            mode="markers",
+            showlegend=False,
+            marker={
+                "size": 11,
+                "color": [_ACCENT if i == 0 else "#ffffff" for i in range(group.order)],
+                "line": {"color": "#333", "width": 1.2},
+            },
+            text=[
+                f"g{i}, order {group.element_orders[i]}" + (" (identity)" if i == 0 else "")
+                for i in range(group.order)
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    figure.update_layout(**_LAYOUT, height=420, xaxis_visible=False, yaxis_visible=False)
+    figure.update_yaxes(scaleanchor="x")
+    return figure
+
+
+def fourier_figure(group: FiniteGroup) -> go.Figure:
+    """The real Fourier basis: rows in blocks, columns the group elements."""
+    basis = fourier_basis(group)
+    peak = float(np.abs(basis.matrix).max())
+    figure = go.Figure(go.Heatmap(z=basis.matrix, zmin=-peak, zmax=peak, colorscale="RdBu", showscale=False))
+    for block in basis.blocks:
+        if block.start:
+            figure.add_hline(y=block.start - 0.5, line={"color": "#222", "width": 1})
+    figure.update_layout(
+        **_LAYOUT,
+        height=420,
+        xaxis_title="group element",
+        yaxis={
+            "autorange": "reversed",
+            "tickvals": [(b.start + b.stop - 1) / 2 for b in basis.blocks],
+            "ticktext": [b.name for b in basis.blocks],
+            "title": "blocks of the group algebra",
+        },
+    )
+    return figure
