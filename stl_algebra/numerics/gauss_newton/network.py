@@ -70,7 +70,7 @@ class NetworkProblem(Problem):
 
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """theta as named parameters."""
-        parts: Any = torch.split(theta, [p.numel() for p in self._named.values()])  # type: ignore[no-untyped-call]
+        parts: Any = torch.split(theta, [p.numel() for p in self._named.values()])
         return {n: v.reshape(p.shape) for (n, p), v in zip(self._named.items(), parts, strict=True)}
 
     def write_back(self, theta: Tensor) -> None:
