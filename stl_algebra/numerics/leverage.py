@@ -28,8 +28,8 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 def oversampling(d: int, eps: float) -> float:
-    """c = max(ln(d) / 2, 1 / (2 eps)); keeps the residual norm within a factor 1 + eps (measured, not
-    proved).""" return max(math.log(max(d, 2)) / 2, 1 / (2 * eps))
+    """c = max(ln(d) / 2, 1 / (2 eps)): residual norm within 1 + eps, measured and not proved."""
+    return max(math.log(max(d, 2)) / 2, 1 / (2 * eps))
 
 
 class LeverageSampler:
@@ -90,8 +90,8 @@ class LeverageSampler:
         )
 
     def renew(self, gram: Tensor) -> None:
-        """Take a new reference from the (d + k, d + k) Gram matrix of the kept rows, and draw a fresh
-        sketch.""" d = self.d
+        """Take a new reference from the (d + k, d + k) Gram matrix of the kept rows; draw a fresh sketch."""
+        d = self.d
         h, g = gram[:d, :d], gram[:d, d:]
         diagonal = h.diagonal()
         self.dead = diagonal <= 0

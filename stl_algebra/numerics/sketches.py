@@ -11,6 +11,7 @@ What does not belong here: who uses a sketch and how wide it must be.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -92,7 +93,10 @@ def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 2) -> Sk
             operator = torch.sparse_coo_tensor(
                 indices, flat_signs.to(matrix.dtype), (width, size), check_invariants=False
             )
-            product: Tensor = torch.sparse.mm(operator, matrix)
+            with warnings.catch_warnings():
+                # torch announces once that its CSR support is young; nothing that a caller can act on.
+                warnings.simplefilter("ignore", UserWarning)
+                product: Tensor = torch.sparse.mm(operator.to_sparse_csr(), matrix)
             return product
         out = matrix.new_zeros(width, matrix.shape[1])
         weight = (signs.to(matrix) / math.sqrt(nonzeros)).unsqueeze(2)

@@ -34,8 +34,8 @@ class _Layer:
 class NetworkProblem(Problem):
     """r = module(inputs) - targets, over the module's trainable parameters.
 
-    The structure is used when every trainable parameter belongs to an nn.Linear that is used once on (n, features)
-    inputs; samples must not influence each other (no batch normalisation in training mode).
+    The structure is used when every trainable parameter belongs to an nn.Linear that is used once, on
+    (n, features) inputs; samples must not influence each other (no batch normalisation in training mode).
 
     Args:
         module: maps (n, ...) to (n, o) or (n,). It is not changed; `write_back` stores an answer.
