@@ -22,7 +22,8 @@ def run(seeds: int = SEEDS) -> list[dict[str, Any]]:
     for eps in (0.1, 0.01):
         for kind in ("gaussian", "rotated", "coherent", "rotating", "adaptive-targets", "adaptive-rows"):
             for sampler in ("full", "no-residual", "uniform") if eps == 0.1 else ("full",):
-                worst = [largest_excess(kind, eps, seed, sampler) for seed in range(seeds)]
+                runs = seeds if sampler == "full" else min(seeds, 10)
+                worst = [largest_excess(kind, eps, seed, sampler) for seed in range(runs)]
                 within = sum(w <= eps for w in worst)
                 out.append(
                     {
@@ -30,7 +31,7 @@ def run(seeds: int = SEEDS) -> list[dict[str, Any]]:
                         "eps": eps,
                         "sampler": sampler,
                         "within": within,
-                        "of": seeds,
+                        "of": runs,
                         "worst": max(worst),
                     }
                 )
@@ -66,9 +67,11 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
             a *= torch.roll(torch.logspace(0, -3, d, dtype=a.dtype), int(d * start / rows))
         b = a.sum(1, keepdim=True) + noise
         if kind == "adaptive-targets" and late:
-            # Few short rows, far below the leverage of the rest, with targets far from the current answer.
-            a[:4] *= 0.02
-            b[:4] = a[:4] @ x + 300.0
+            # One row a batch of leverage about 0.02 whose target is off by half of the residual norm, always in
+            # the same direction: skipped or overweighted unless the residual counts.
+            a[0] = 0.0
+            a[0, 0] = math.sqrt(0.02 * start)
+            b[0] = a[0] @ x + 0.5 * exact.residual().sqrt()
         elif kind == "adaptive-rows" and late:
             # Rows along what the answer has wrong, with targets that insist on it.
             away = (x - exact.solve().x).squeeze(1)

@@ -1,4 +1,4 @@
-"""Amortised insert time of dynamic least squares against d: recursive least squares, exact, sampled, re-solving.
+"""Amortised insert time of dynamic least squares against d: recursive, exact, sampled, re-solving.
 
 What does not belong here: accuracy (`accuracy`).
 """
