@@ -49,7 +49,10 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
     assert inner is not None
     inner.residual_term = sampler != "no-residual"
     if sampler == "uniform":
-        inner.probabilities = lambda a, b: torch.full((a.shape[0],), 0.25, dtype=a.dtype)  # type: ignore[method-assign]
+        inner.probabilities = lambda a, b: torch.full((a.shape[0],), 0.25, dtype=a.dtype)  # type:
+        inner.probabilities = lambda a, b: torch.full(
+            (a.shape[0],), 0.25, dtype=a.dtype
+        )  # ignore[method-assign]
     worst = 0.0
     for start in range(0, rows, BATCH):
         a = torch.randn(BATCH, d, generator=generator, dtype=torch.float64)
@@ -67,7 +70,8 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
             a *= torch.roll(torch.logspace(0, -3, d, dtype=a.dtype), int(d * start / rows))
         b = a.sum(1, keepdim=True) + noise
         if kind == "adaptive-targets" and late:
-            # One row a batch of leverage about 0.02 whose target is off by half of the residual norm, always in
+            # One row a batch of leverage about 0.02 whose target is off by half of the residual
+            # norm, always in
             # the same direction: skipped or overweighted unless the residual counts.
             a[0] = 0.0
             a[0, 0] = math.sqrt(0.02 * start)
@@ -84,5 +88,6 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
         gap = found - best
         exact_gram = exact._gram.value()[:d, :d]
         extra = float((gap * (exact_gram @ gap)).sum())
-        worst = max(worst, math.sqrt(1 + max(extra, 0.0) / max(base, 1e-300)) - 1) if start > 2 * d else worst
+        if start > 2 * d:
+            worst = max(worst, math.sqrt(1 + max(extra, 0.0) / max(base, 1e-300)) - 1)
     return worst

@@ -27,8 +27,8 @@ class StopReport:
 class HeldOutStop:
     """Stops when the expected relative gain is small in several checks in a row.
 
-    The excess of least squares falls like s / n. Two checks at n1 < n2 estimate s from paired differences on the
-    same held-out rows; s / n2 is all that infinitely many further rows could gain.
+    The excess of least squares falls like s / n. Two checks at n1 < n2 estimate s from paired differences
+    on the same held-out rows; s / n2 is all that infinitely many further rows could gain.
 
     Args:
         a, b: held-out rows (m, d) and targets (m, k), never inserted, m >= 2.

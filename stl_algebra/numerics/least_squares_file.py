@@ -49,8 +49,8 @@ def load_least_squares(path: str | Path, device: torch.device | str = "cpu") -> 
 class JournaledLeastSquares:
     """A stream in a folder: every change is on disk before the call returns.
 
-    Opening the folder again, after a kill at any moment, continues with everything whose call had returned; at
-    most the change in flight is lost. `compact` replaces the journal by a saved state.
+    Opening the folder again, after a kill at any moment, continues with everything whose call had
+    returned; at most the change in flight is lost. `compact` replaces the journal by a saved state.
 
     Args:
         folder: holds "state.safetensors" and "journal"; made when missing.
@@ -74,7 +74,7 @@ class JournaledLeastSquares:
             save_least_squares(saved, stream)
         else:
             raise InvalidInput("stream", expected="a stream to start a new folder with", got="None")
-        # A state's journal is named by its handles, so that a kill while compacting cannot replay twice.
+        # A journal is named by the checksum of its state, so that a kill while compacting cannot replay twice.
         self._open()
 
     def insert(self, a: Tensor, b: Tensor) -> int:
