@@ -15,7 +15,7 @@ from torch import nn
 from stl_algebra.numerics import GaussNewtonOptimizer
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 - the backend has to be chosen first
+from matplotlib import pyplot
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         loss = (second(x) - y).square().mean()
         loss.backward()
         adam.step()
-        return float(loss)
+        return loss.item()
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for name, step in (("Gauss-Newton", lambda: front.step(x, y)), ("Adam", adam_step)):

@@ -1,7 +1,7 @@
 """Online regression on real data: approval ratings from five polling agencies, one day at a time.
 
-Data: `river.datasets.TrumpApproval`, which ships with river (no download). A sliding window of 200 days predicts
-each day before it is inserted; the whole history and "same as yesterday" are the comparisons.
+Data: `river.datasets.TrumpApproval`, which ships with river (no download). A sliding window of 200 days
+predicts each day before it is inserted; the whole history and "same as yesterday" are the comparisons.
 
     python examples/online_regression.py
 """

@@ -9,6 +9,8 @@ import datetime
 import json
 import platform
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,11 @@ from stl_algebra.benchmarks import accuracy, dls, gauss_newton
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 
-BENCHMARKS = {"dls": dls.run, "dls-accuracy": accuracy.run, "gauss-newton": gauss_newton.run}
+BENCHMARKS: dict[str, Callable[[], Any]] = {
+    "dls": dls.run,
+    "dls-accuracy": accuracy.run,
+    "gauss-newton": gauss_newton.run,
+}
 
 
 def main(arguments: list[str]) -> int:

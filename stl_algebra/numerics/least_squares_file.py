@@ -74,7 +74,7 @@ class JournaledLeastSquares:
             save_least_squares(saved, stream)
         else:
             raise InvalidInput("stream", expected="a stream to start a new folder with", got="None")
-        # A journal is named by the checksum of its state, so that a kill while compacting cannot replay twice.
+        # A journal is named by the checksum of its state: a kill while compacting cannot replay it twice.
         self._open()
 
     def insert(self, a: Tensor, b: Tensor) -> int:
