@@ -32,12 +32,12 @@ class CompensatedGram:
 
     def add(self, rows: Tensor) -> None:
         """Add rows^T rows; rows is (m, width)."""
-        for block in rows.split(_BLOCK):
+        for block in torch.split(rows, _BLOCK):
             self._accumulate(self._product(block))
 
     def subtract(self, rows: Tensor) -> None:
         """Take away rows that were added by one call of `add` with exactly these rows."""
-        for block in rows.split(_BLOCK):
+        for block in torch.split(rows, _BLOCK):
             self._accumulate(self._product(block).neg_())
 
     def absorb(self, other: CompensatedGram) -> None:

@@ -7,7 +7,8 @@ methods (`least_squares_choice` picks one and says why):
     window-qr  two-stack queue of R factors; deletes oldest first; never subtracts; O(d^2) a row amortised
     sampled    online leverage-score sampling; insertions only; residual norm within 1 + eps; about O(d) a row
 
-Factorising (O(d^3)) waits until `solve` is called. Jiang, Peng, Weinstein (arXiv 2201.00228) show why not more:
+Factorising (O(d^3)) waits until `solve` is called. Jiang, Peng, Weinstein (arXiv 2201.00228) show why
+not more:
 with deletions, or for high accuracy, d^(2 - o(1)) an update cannot be beaten if X is wanted after each one.
 
 What does not belong here: the parts (`compensated`, `two_stack_qr`, `leverage`, `row_ledger`,
@@ -70,12 +71,13 @@ class DynamicLeastSquares:
         ridge: lambda of lambda |X|^2, in units of squared entries of A.
         relative_ridge: a further ridge, as a share of the mean diagonal entry of A^T A.
         expected_rows: length of the stream, if known; for "auto".
-        keep_rows: with deletions="any", keep every live row so that `delete` needs a handle only. False keeps a
+        keep_rows: with deletions="any", keep every live row so that `delete` needs a handle only. False
+        keeps a
             16-byte digest a batch instead, and `delete` must be given the rows again. Memory: rows * (d + k)
             entries against none; "window" always keeps its window, "none" never keeps rows.
         dtype: of the rows and of the answer, torch.float64 or torch.float32. Accumulation is in float64.
-        product_dtype: of the products of rows; torch.float32 is faster on devices that are slow in float64 and
-            holds up to condition numbers of about 1e4.
+        product_dtype: of the products of rows; torch.float32 is faster on devices that are slow in
+        float64 and holds up to condition numbers of about 1e4.
         device: where state and rows live.
         seed: of the sampled mode.
 
@@ -173,8 +175,8 @@ class DynamicLeastSquares:
             The handle of these rows.
 
         Raises:
-            InvalidInput: a shape, dtype or device is wrong, there is no row, or an entry is not finite or larger
-                than its square allows.
+            InvalidInput: a shape, dtype or device is wrong, there is no row, or an entry is not finite
+            or larger than its square allows.
         """
         a, b = self._checked(a, b)
         self._solution = None
@@ -204,7 +206,8 @@ class DynamicLeastSquares:
             a, b: the rows that were inserted, checked bit for bit; needed only with keep_rows=False.
 
         Raises:
-            InvalidInput: the handle is unknown or was used before, the rows differ from what was inserted or are
+            InvalidInput: the handle is unknown or was used before, the rows differ from what was
+            inserted or are
                 missing, or this object's `deletions` do not allow it. The state is unchanged.
         """
         if self.config.deletions == "none":
@@ -339,8 +342,8 @@ class DynamicLeastSquares:
             {handle of `other`: handle here} of its live batches ({} where there are no deletions).
 
         Raises:
-            InvalidInput: the two differ in more than seed and expected_rows, use different methods, or are windows,
-                whose rows have no common order.
+            InvalidInput: the two differ in more than seed and expected_rows, use different methods, or
+            are windows, whose rows have no common order.
         """
         mine, theirs = (replace(c, seed=0, expected_rows=None) for c in (self.config, other.config))
         if other is self or mine != theirs or self.choice.method != other.choice.method:
@@ -394,7 +397,8 @@ class DynamicLeastSquares:
         """Continue from a `state_dict` of an object with the same arguments.
 
         Raises:
-            InvalidInput: the state is malformed, newer, or of an object with other arguments. Nothing is changed.
+            InvalidInput: the state is malformed, newer, or of an object with other arguments. Nothing is
+            changed.
         """
         meta = read_meta(state)
         if Config(**meta["config"]) != self.config:

@@ -38,7 +38,8 @@ def choose(mode: str, deletions: str, eps: float | None, d: int, expected_rows: 
     """Choose the method.
 
     Raises:
-        InvalidInput: an unknown word, eps out of (0, 1), or a sampled mode that cannot be (no eps, deletions).
+        InvalidInput: an unknown word, eps out of (0, 1), or a sampled mode that cannot be (no eps,
+        deletions).
     """
     if mode not in ("exact", "sampled", "auto"):
         raise InvalidInput("mode", expected='"exact", "sampled" or "auto"', got=mode)

@@ -28,8 +28,8 @@ class Solution:
             directions that count as rank; 1.0 when there are none.
         ridge: the ridge that was used, in units of the squared entries of A.
         flags: in this order and only where true: "no_rows"; "fewer_rows_than_columns"; "dead_columns" (all
-            zero); "rank_deficient" (x is the smallest-norm solution); "ill_conditioned" (rank is full but half of the
-            digits or more of x are lost).
+            zero); "rank_deficient" (x is the smallest-norm solution); "ill_conditioned" (rank is full
+            but half of the digits or more of x are lost).
     """
 
     x: Tensor
@@ -42,8 +42,8 @@ class Solution:
 def solve_from_gram(gram: Tensor, d: int, ridge: float, rows: int) -> Solution:
     """Solve from [A B]^T [A B], (d + k, d + k) float64.
 
-    Resolves condition numbers up to about 1e6 / sqrt(d): the Gram matrix squares them. Cholesky with one step of
-    refinement where that is safe (d^3 / 3), an eigendecomposition where it is not.
+    Resolves condition numbers up to about 1e6 / sqrt(d): the Gram matrix squares them. Cholesky with one
+    step of refinement where that is safe (d^3 / 3), an eigendecomposition where it is not.
     """
     h, g = gram[:d, :d].clone(), gram[:d, d:]
     h.diagonal().add_(ridge)
@@ -68,7 +68,8 @@ def solve_from_gram(gram: Tensor, d: int, ridge: float, rows: int) -> Solution:
     basis = vectors[:, keep]
 
     def project(rhs: Tensor) -> Tensor:
-        return basis @ ((basis.mT @ rhs) / values[keep].unsqueeze(1))
+        out: Tensor = basis @ ((basis.mT @ rhs) / values[keep].unsqueeze(1))
+        return out
 
     y = project(right)
     y = y + project(right - scaled @ y)

@@ -1,6 +1,7 @@
 """Random sketches: linear maps S that shrink one axis of a matrix and nearly keep its geometry.
 
-Each sketch maps `size` coordinates to `width`; applied to an (size, c) matrix it returns (width, c). Scaled so
+Each sketch maps `size` coordinates to `width`; applied to an (size, c) matrix it returns (width, c).
+Scaled so
 that E |S v|^2 = |v|^2. All randomness is drawn at construction from an explicit seed, so a sketch is a fixed
 linear map. Shared by dynamic least squares, Gauss-Newton and approximate matrix products (X S^T S W).
 
@@ -10,6 +11,7 @@ What does not belong here: who uses a sketch and how wide it must be.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -68,8 +70,8 @@ def gaussian_sketch(size: int, width: int, seed: int = 0) -> Sketch:
 def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 2) -> Sketch:
     """Sparse embedding: each coordinate is added, with a random sign / sqrt(nonzeros), to `nonzeros` outputs.
 
-    The outputs are cut into `nonzeros` blocks, one entry in each (Kane and Nelson, J. ACM 61, 2014). One nonzero is
-    CountSketch. O(size * nonzeros) a column.
+    The outputs are cut into `nonzeros` blocks, one entry in each (Kane and Nelson, J. ACM 61, 2014). One
+    nonzero is CountSketch. O(size * nonzeros) a column.
     """
     if not 1 <= nonzeros <= width:
         raise InvalidInput("nonzeros", expected=f"from 1 to width = {width}", got=nonzeros)
@@ -91,7 +93,11 @@ def sparse_sketch(size: int, width: int, seed: int = 0, nonzeros: int = 2) -> Sk
             operator = torch.sparse_coo_tensor(
                 indices, flat_signs.to(matrix.dtype), (width, size), check_invariants=False
             )
-            return torch.sparse.mm(operator.to_sparse_csr(), matrix)
+            with warnings.catch_warnings():
+                # torch announces once that its CSR support is young; nothing that a caller can act on.
+                warnings.simplefilter("ignore", UserWarning)
+                product: Tensor = torch.sparse.mm(operator.to_sparse_csr(), matrix)
+            return product
         out = matrix.new_zeros(width, matrix.shape[1])
         weight = (signs.to(matrix) / math.sqrt(nonzeros)).unsqueeze(2)
         for block in range(nonzeros):
@@ -108,7 +114,8 @@ def count_sketch(size: int, width: int, seed: int = 0) -> Sketch:
 
 
 def srht_sketch(size: int, width: int, seed: int = 0) -> Sketch:
-    """Subsampled randomised Hadamard transform: sqrt(P / width) times `width` random rows of H D, P the power of
+    """Subsampled randomised Hadamard transform: sqrt(P / width) times `width` random rows of H D, P the
+    power of
     two at or above `size`, D random signs, H orthonormal (Ailon and Chazelle, SIAM J. Comput. 39, 2009).
 
     O(P log P) a column. `width` at most P.
@@ -136,8 +143,8 @@ def row_sampling_sketch(size: int, width: int, seed: int = 0, weights: Tensor | 
         size: coordinates.
         width: draws.
         seed: of the draws.
-        weights: (size,) nonnegative weights proportional to the probabilities, such as squared norms or leverage
-            scores; uniform when None.
+        weights: (size,) nonnegative weights proportional to the probabilities, such as squared norms or
+        leverage scores; uniform when None.
     """
     generator = _generator(size, width, seed)
     probability = (
@@ -183,7 +190,8 @@ def make_sketch(kind: str, size: int, width: int, seed: int = 0) -> Sketch:
 def fast_hadamard(matrix: Tensor) -> Tensor:
     """H @ matrix with H the (unnormalised) Sylvester-Hadamard matrix; the first axis is a power of two."""
     size = matrix.shape[0]
-    assert size and size & (size - 1) == 0, size
+    assert size > 0, size
+    assert size & (size - 1) == 0, size
     out, half = matrix, 1
     while half < size:
         pairs = out.reshape(size // (2 * half), 2, half, -1)

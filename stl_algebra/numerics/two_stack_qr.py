@@ -35,8 +35,8 @@ class TwoStackQR:
         self.block = max(width, 32)
         self.device = device
         self.rows = 0
-        # Oldest block last, so that the top of the stack is the end of the list. Entry: the block's rows that are
-        # left, and R of everything behind it in the front stack.
+        # Oldest block last, so that the top of the stack is the end of the list. Entry: the block's rows
+        # that are left, and R of everything behind it in the front stack.
         self._front: list[tuple[Tensor, Tensor]] = []
         self._back: list[Tensor] = []
         self._back_factor = self._empty()
@@ -53,7 +53,7 @@ class TwoStackQR:
             return
         pending = torch.cat(self._loose)
         whole = pending.shape[0] - pending.shape[0] % self.block
-        for block in pending[:whole].split(self.block):
+        for block in torch.split(pending[:whole], self.block):
             self._back.append(block.clone())
             self._back_factor = self._triangle(self._back_factor, block)
         self._loose = [pending[whole:].clone()]
@@ -78,8 +78,8 @@ class TwoStackQR:
             count -= taken
 
     def factor(self) -> Tensor:
-        """R (width, width), upper triangular up to signs of rows, with R^T R = rows^T rows; zero rows at the end
-        where there are fewer rows than columns."""
+        """R (width, width), upper triangular up to signs of rows, with R^T R = rows^T rows; zero rows at
+        the end where there are fewer rows than columns."""
         parts = [self._back_factor, *self._loose]
         if self._front:
             rows, behind = self._front[-1]

@@ -34,8 +34,8 @@ class _Layer:
 class NetworkProblem(Problem):
     """r = module(inputs) - targets, over the module's trainable parameters.
 
-    The structure is used when every trainable parameter belongs to an nn.Linear that is used once on (n, features)
-    inputs; samples must not influence each other (no batch normalisation in training mode).
+    The structure is used when every trainable parameter belongs to an nn.Linear that is used once, on
+    (n, features) inputs; samples must not influence each other (no batch normalisation in training mode).
 
     Args:
         module: maps (n, ...) to (n, o) or (n,). It is not changed; `write_back` stores an answer.
@@ -70,7 +70,7 @@ class NetworkProblem(Problem):
 
     def split(self, theta: Tensor) -> dict[str, Tensor]:
         """theta as named parameters."""
-        parts: Any = torch.split(theta, [p.numel() for p in self._named.values()])  # type: ignore[no-untyped-call]
+        parts: Any = torch.split(theta, [p.numel() for p in self._named.values()])
         return {n: v.reshape(p.shape) for (n, p), v in zip(self._named.items(), parts, strict=True)}
 
     def write_back(self, theta: Tensor) -> None:

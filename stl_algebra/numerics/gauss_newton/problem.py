@@ -35,7 +35,8 @@ class Gram:
 
 
 class Problem:
-    """A residual r : R^M -> R^m with its derivatives; subclasses define `residual` and may define the rest."""
+    """A residual r : R^M -> R^m with its derivatives; subclasses define `residual` and may define the
+    rest."""
 
     structured = False
 
@@ -65,7 +66,7 @@ class Problem:
 
     def vjp(self, theta: Tensor, weights: Tensor) -> Tensor:
         """J^T weights, (M,)."""
-        _, pull_back = torch.func.vjp(self.residual, theta)
+        pull_back = torch.func.vjp(self.residual, theta)[1]
         return cast(Tensor, pull_back(weights)[0]).detach()
 
     def gram(self, theta: Tensor) -> Gram:
@@ -89,7 +90,7 @@ class FunctionProblem(Problem):
     def split(self, theta: Tensor) -> list[Tensor]:
         """theta as the tensors that the function takes."""
         sizes = [s.numel() for s in self._shapes]
-        parts: Sequence[Any] = torch.split(theta, sizes)  # type: ignore[no-untyped-call]
+        parts: Sequence[Any] = torch.split(theta, sizes)
         return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
 
     def residual(self, theta: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ class CPProblem(Problem):
     def split(self, theta: Tensor) -> list[Tensor]:
         """theta as factors (1, I_n, R)."""
         sizes = [side * self.rank for side in self.target.shape]
-        parts: Sequence[Any] = torch.split(theta, sizes)  # type: ignore[no-untyped-call]
+        parts: Sequence[Any] = torch.split(theta, sizes)
         return [p.reshape(1, -1, self.rank) for p in parts]
 
     def residual(self, theta: Tensor) -> Tensor:

@@ -92,14 +92,14 @@ def prepare_iterative(
     sketch: str | None = "sparse",
     tolerance: float = 1e-2,
     seed: int = 0,
-    width_factor: float = 2.5,
+    width_factor: float = 3.0,
     limit: int = 2000,
 ) -> Prepared:
     """Explicit Jacobian, a sketch of its longer side, QR, and preconditioned conjugate gradients.
 
     With W the Jacobian or its transpose so that W is (p, q) with p <= q, S a sketch of q to about
-    width_factor * p, and R the triangular factor of [S W^T; sqrt(mu) I], R^T R is close to W W^T + mu I: conjugate
-    gradients preconditioned by R need O(log 1 / tolerance) steps whatever the condition number.
+    width_factor * p, and R the triangular factor of [S W^T; sqrt(mu) I], R^T R is close to W W^T + mu I:
+    conjugate gradients preconditioned by R need O(log 1 / tolerance) steps whatever the condition number.
 
     Args:
         problem, theta, residual: where.
@@ -140,7 +140,8 @@ def conjugate_gradients(
         if root is None:
             return v
         half = torch.linalg.solve_triangular(root.mT, v.unsqueeze(1), upper=False)
-        return torch.linalg.solve_triangular(root, half, upper=True).squeeze(1)
+        whole: Tensor = torch.linalg.solve_triangular(root, half, upper=True)
+        return whole.squeeze(1)
 
     y, image = torch.zeros_like(right), torch.zeros(wide.shape[1], dtype=wide.dtype, device=wide.device)
     rest = right.clone()

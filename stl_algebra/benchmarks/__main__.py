@@ -1,0 +1,48 @@
+"""Run one benchmark by name and store what it measured with date, device, versions and command.
+
+What does not belong here: the measurements themselves.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from stl_algebra.benchmarks import accuracy, dls, gauss_newton
+from stl_algebra.files import write_atomically
+from stl_algebra.version import __version__
+
+BENCHMARKS: dict[str, Callable[[], Any]] = {
+    "dls": dls.run,
+    "dls-accuracy": accuracy.run,
+    "gauss-newton": gauss_newton.run,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named benchmark; 2 when there is no such name."""
+    if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
+        print(f"usage: python -m stl_algebra.benchmarks {{{','.join(BENCHMARKS)}}}", file=sys.stderr)
+        return 2
+    name = arguments[0]
+    record = {
+        "command": f"python -m stl_algebra.benchmarks {name}",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": f"cpu {platform.machine()}, {torch.get_num_threads()} thread(s)",
+        "versions": {"stl_algebra": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "results": BENCHMARKS[name](),
+    }
+    path = write_atomically(f"results/numerics/{name}.json", json.dumps(record, indent=1) + "\n")
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
