@@ -112,7 +112,11 @@ def read_run(folder: str | Path) -> Run:
                 hint="upgrade stl-algebra to read it",
             )
         return Run(
-            Path(folder), Settings.from_json(data["settings"]), tuple(data["matrices"]), data["storage"], data["command"]
+            Path(folder),
+            Settings.from_json(data["settings"]),
+            tuple(data["matrices"]),
+            data["storage"],
+            data["command"],
         )
     except StlError:
         raise

@@ -1,11 +1,13 @@
 """The study: a plan of trials in an Optuna storage, worked off by any number of processes and machines.
 
-Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a worker claims
-it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the algorithms are kept in the trial's
-attributes. A trial whose worker died is marked failed on the next start and its entry is queued again, so nothing
-finished is lost or repeated and a bounded run ends with the same trials however often it was stopped.
+Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a
+worker claims it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the
+algorithms are kept in the trial's attributes. A trial whose worker died is marked failed on the next
+start and its entry is queued again, so nothing finished is lost or repeated and a bounded run ends with
+the same trials however often it was stopped.
 
-What does not belong here: what a trial does (`trial`), choosing winners and writing files (`run_folder`).
+What does not belong here: what a trial does (`trial`), choosing winners and writing files
+(`run_folder`).
 """
 
 from __future__ import annotations
