@@ -6,6 +6,7 @@ cannot be read counts as empty and one that cannot be written is kept in memory:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -50,10 +51,8 @@ def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[]
         raise StlError(f"no implementation of {key!r} runs on {device}")
     # Read again before writing: another process may have added keys meanwhile.
     known.update({**_read(path), key: best})
-    try:
+    with contextlib.suppress(StlError):
         write_atomically(path, json.dumps(known, indent=1, sort_keys=True))
-    except StlError:
-        pass
     return best
 
 

@@ -116,7 +116,11 @@ def environment(device: str) -> dict[str, Any]:
         "device": name,
         "threads": torch.get_num_threads(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
         "command": " ".join(["python -m stl_kernels.benchmarks", *sys.argv[1:]]),
     }
 
@@ -127,7 +131,9 @@ def random_encoders(rank: int, seed: int = 0) -> BilinearAlgorithm:
     return BilinearAlgorithm("4", *(rng.normal(size=s) for s in ((rank, 16), (rank, 16), (16, rank))))
 
 
-def main(device: str = "cpu", cases: Sequence[tuple[int, int]] = ((2048, 24), (2048, 16), (4096, 24))) -> None:
+def main(
+    device: str = "cpu", cases: Sequence[tuple[int, int]] = ((2048, 24), (2048, 16), (4096, 24))
+) -> None:
     """Run the square `cases` (size, rank) in both tilings, write JSON under results/, print one table."""
     peaks = measure_peaks(torch.float32, device)
     results = [

@@ -1,8 +1,8 @@
 """The Triton backend: launches, block sizes, and which core runs; fp16, bf16, and fp32.
 
-float32 products use tf32 exactly where `torch.get_float32_matmul_precision()` allows it to torch itself.
-The core is the Triton kernel or the vendor's strided-batched GEMM (`torch.bmm`), whichever was measured faster
-for the shape on this device (`stl_kernels.autotune`); under Triton's interpreter, which has no times, the kernel.
+float32 products use tf32 exactly where `torch.get_float32_matmul_precision()` allows it.
+The core is the Triton kernel or the vendor's strided-batched GEMM (`torch.bmm`), whichever was measured
+faster for the shape on this device (`stl_kernels.autotune`); under Triton's interpreter, the kernel.
 
 What does not belong here: the kernels (`triton_kernels`), measuring and remembering (`stl_kernels.autotune`).
 """

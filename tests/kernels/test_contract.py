@@ -117,11 +117,15 @@ def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
     assert ratio(turned, clean.double()) < RATIO[dtype]
     assert torch.equal(clean, ops.linear(*floats, *plain, True, backend))
 
-    plain_new_empty, plain_empty = torch.Tensor.new_empty, torch.empty
-    monkeypatch.setattr(
-        torch.Tensor, "new_empty", lambda *a, **b: plain_new_empty(*a, **b).fill_(float("nan"))
-    )
-    monkeypatch.setattr(torch, "empty", lambda *a, **b: plain_empty(*a, **b).fill_(float("nan")))
+    def poisoning(make):
+        def made(*args, **kwargs):
+            out = make(*args, **kwargs)
+            return out.fill_(float("nan")) if out.is_floating_point() else out
+
+        return made
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", poisoning(torch.Tensor.new_empty))
+    monkeypatch.setattr(torch, "empty", poisoning(torch.empty))
     poisoned = get_backend(backend, floats[0].device, dtype).linear(*floats, *plain, True)
     assert torch.equal(poisoned, clean)
 
