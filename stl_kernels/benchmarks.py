@@ -33,7 +33,8 @@ def _seconds(run: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def _interleaved(runs: dict[str, Callable[[], Any]], device: torch.device, rounds: int) -> dict[str, Any]:
+def interleaved(runs: dict[str, Callable[[], Any]], device: torch.device, rounds: int) -> dict[str, Any]:
+    """Median and extremes of each run's seconds, the runs alternating so that drift hits all alike."""
     for run in runs.values():
         _seconds(run, device)
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -52,7 +53,7 @@ def measure_peaks(dtype: torch.dtype = torch.float32, device: str = "cpu", round
     x, y = (torch.randn(2048, 2048, device=place).to(dtype) for _ in range(2))
     source = torch.randn(1 << 26, device=place)
     target, one = torch.empty_like(source), torch.zeros(1, device=place)
-    times = _interleaved(
+    times = interleaved(
         {"gemm": lambda: x @ y, "copy": lambda: target.copy_(source), "empty": lambda: one.add_(1)},
         *(place, rounds),
     )
@@ -91,7 +92,7 @@ def bench_layer(
     exact.load_state_dict(layer.state_dict())
     expected = exact.double()(few.double())
     error = float((layer(few).double() - expected).norm() / expected.norm())
-    times = _interleaved({"dense": lambda: dense(x), "stl": lambda: layer(x)}, place, rounds)
+    times = interleaved({"dense": lambda: dense(x), "stl": lambda: layer(x)}, place, rounds)
     peaks = peaks or measure_peaks(dtype, device)
     forecast = predict(shape, encoders, str(dtype).removeprefix("torch."), peaks)
     return {
@@ -128,7 +129,8 @@ def environment(device: str) -> dict[str, Any]:
 def random_encoders(rank: int, seed: int = 0) -> BilinearAlgorithm:
     """Random <4,4,4> factors: times do not depend on the entries."""
     rng = np.random.default_rng(seed)
-    return BilinearAlgorithm("4", *(rng.normal(size=s) for s in ((rank, 16), (rank, 16), (16, rank))))
+    x, w, y = (rng.normal(size=s) for s in ((rank, 16), (rank, 16), (16, rank)))
+    return BilinearAlgorithm("4", x, w, y)
 
 
 def main(

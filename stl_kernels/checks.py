@@ -1,7 +1,8 @@
 """What the ops accept: devices, dtypes and shapes, checked before any kernel starts.
 
 The checks read shapes, dtypes and devices only, never values, so they hold for fake tensors and cost no
-device synchronisation. What needs values (finite factors, permutations) is checked once, where a layer is made.
+device synchronisation. What needs values (finite factors, permutations) is checked once, where a layer
+is made.
 
 What does not belong here: the backends' availability (`stl_kernels.backends`).
 """

@@ -118,7 +118,7 @@ def encode_weights(
 def _strided_rows(w: Tensor, k: int) -> Tensor:
     count = (w.shape[0] + k - 1) // k
     padded = torch.nn.functional.pad(w, (0, 0, 0, count * k - w.shape[0]))
-    return padded.view(k, count, -1).transpose(0, 1).reshape(count * k, -1)
+    return padded.reshape(k, count, -1).transpose(0, 1).reshape(count * k, -1)
 
 
 def stl_matmul(
@@ -130,7 +130,7 @@ def stl_matmul(
     tiling: str = "consecutive",
     backend: str = AUTO,
 ) -> Tensor:
-    """x @ w + bias through a bilinear algorithm, approximate if the algorithm is; differentiable in x, w, bias.
+    """x @ w + bias through a bilinear algorithm; differentiable in x, w and bias.
 
     Args:
         x: (..., K). The rows of all leading axes, in order, are grouped n to a tile: rows of a tile influence

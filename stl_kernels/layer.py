@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -213,7 +212,8 @@ class STLLinear(nn.Module):
     ) -> STLLinear:
         """The layer that stands in for `linear`: its weights encoded, its bias copied, its device and dtype.
 
-        Exact up to rounding where the algorithm is exact; otherwise see `distance`. Arguments as for the class.
+        Exact up to rounding where the algorithm is exact; otherwise see `distance`. Arguments as for the
+        class.
 
         Raises:
             InvalidInput: `linear` is no nn.Linear or holds NaN or an infinity, or an argument does not fit.
@@ -263,8 +263,8 @@ class STLLinear(nn.Module):
     def effective_map(self) -> Tensor:
         """The linear map that the layer applies to one tile row, without bias: (n*K, n*M), float64.
 
-        vec(Y) = vec(X) @ map for n rows X (n, K) and Y (n, M), both flattened row by row. For an exact algorithm
-        it is kron(I_n, W). Takes n^2 K M numbers: meant for inspection.
+        vec(Y) = vec(X) @ map for n rows X (n, K) and Y (n, M), both flattened row by row. For an exact
+        algorithm it is kron(I_n, W). Takes n^2 K M numbers: meant for inspection.
         """
         t = self.tile
         wide = [p.double() for p in (self.factors.encode_x, self.encoded_w, self.factors.decode)]
@@ -294,7 +294,7 @@ class STLLinear(nn.Module):
         Raises:
             InvalidInput: the weight has another shape or is zero.
         """
-        weight = cast(Tensor, linear.weight) if isinstance(linear, nn.Linear) else linear
+        weight = linear.weight if isinstance(linear, nn.Linear) else linear
         if tuple(weight.shape) != (self.out_features, self.in_features):
             raise InvalidInput(
                 "linear",

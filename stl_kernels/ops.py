@@ -9,8 +9,9 @@ make a tile and what `permutation` and `strided` mean.
     correlate  out[rho, a]         = sum_IL encoded[rho, I, L] vec(X_IL)[a]                 (r, n*k)
     linear     decode(core(encode(x), encoded_w)) + bias                                    (N, M)
 
-The first four are closed under differentiation: each one's gradients are again among them, so gradients of any
-order exist. Each op takes the name of a backend and returns a new contiguous tensor. Under autocast all float
+The first four are closed under differentiation: each one's gradients are again among them, so gradients of
+any order exist.
+Each op takes the name of a backend and returns a new contiguous tensor. Under autocast all float
 operands are cast to the autocast dtype (float64 is left alone), as for torch's own matrix products.
 
 What does not belong here: implementations (`backends`), the checks' texts (`checks`).
@@ -19,7 +20,7 @@ What does not belong here: implementations (`backends`), the checks' texts (`che
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,10 +30,11 @@ from stl_kernels.backends import check_name, get_backend
 from stl_kernels.tiles import ceil_div
 
 NAMESPACE = "stl_kernels"
-_LIBRARY = torch.library.Library(NAMESPACE, "DEF")
+_LIBRARY: Any = cast(Any, torch.library.Library)(NAMESPACE, "DEF")
 
 _SCHEMAS = {
-    "encode": "(Tensor x, Tensor factor, int n, int k, Tensor? permutation, bool strided, str backend) -> Tensor",
+    "encode": "(Tensor x, Tensor factor, int n, int k, Tensor? permutation, bool strided, str backend) "
+    "-> Tensor",
     "core": "(Tensor encoded_x, Tensor encoded_w, str backend) -> Tensor",
     "decode": "(Tensor products, Tensor factor, Tensor? bias, SymInt rows, SymInt columns, int n, int m, "
     "Tensor? permutation, bool strided, str backend) -> Tensor",

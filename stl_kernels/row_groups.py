@@ -55,4 +55,9 @@ def ungroup_rows(y: Tensor, groups: RowGroups) -> Tensor:
     y = y.reshape(*groups.leading, y.shape[-1])
     if groups.axis is None:
         return y
-    return y[..., : groups.grouped, :].movedim(-2, groups.axis)
+    if torch.compiler.is_compiling():
+        # A slice would guard on whether the result is contiguous, which depends on the batch size.
+        y = y.index_select(-2, torch.arange(groups.grouped, device=y.device))
+    elif groups.grouped != y.shape[-2]:
+        y = y[..., : groups.grouped, :]
+    return y.movedim(-2, groups.axis)

@@ -4,7 +4,7 @@ Fixed here and nowhere else. A matrix (N, C) is cut into I = ceil(N / n) tile ro
 columns of n x c tiles; missing rows and columns count as zero. Entry (i, j) of the tile (I, L) is the
 matrix entry in row I*n + i and column
 
-    consecutive:  L*c + j            strided:  j*L_total + L        then, with a permutation p:  p[that column]
+    consecutive:  L*c + j            strided:  j*L_total + L     then, with a permutation p:  p[that column]
 
 Strided tiles take every L_total-th column. For an unpermuted matrix whose sizes the tile divides, the strided
 tile matrix is a *view*, which is why it is the faster one; the two differ by a fixed permutation of the

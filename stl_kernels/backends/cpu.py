@@ -1,9 +1,9 @@
 """The CPU backend: every step one batched GEMM on large strided views, no Python loop.
 
-For one tile row the tiles are a matrix (n*k, L), in place for strided tiles. So encoding is the batched
-product factor (r, n*k) times that, over tile rows, decoding likewise, and between them the encoded operands lie in
-memory as (I, r, L): each core product reads its rows at stride r*L, which BLAS takes as a leading dimension.
-Nothing is transposed. Consecutive tiles cost one copy in and one copy out.
+For one tile row the tiles are a matrix (n*k, L), in place for strided tiles. So encoding is the
+batched product factor (r, n*k) times that, over tile rows, decoding likewise, and between them the encoded
+operands lie in memory as (I, r, L): each core product reads its rows at stride r*L, which BLAS takes as a
+leading dimension. Nothing is transposed. Consecutive tiles cost one copy in and one copy out.
 
 What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.checks`).
 """

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,10 +111,10 @@ class TritonBackend:
     def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor:
         if interpreted():
             return self._core_kernel(encoded_x, encoded_w, CORE_BLOCKS[0])
-        candidates = {"vendor": lambda: torch.bmm(encoded_x, encoded_w)}
+        candidates: dict[str, Callable[[], Tensor]] = {"vendor": partial(torch.bmm, encoded_x, encoded_w)}
         for blocks in CORE_BLOCKS:
             name = "kernel " + "x".join(map(str, blocks))
-            candidates[name] = lambda blocks=blocks: self._core_kernel(encoded_x, encoded_w, blocks)
+            candidates[name] = partial(self._core_kernel, encoded_x, encoded_w, blocks)
         shape = (*encoded_x.shape, encoded_w.shape[2])
         layout = f"{encoded_x.stride(2) == 1}{encoded_w.stride(2) == 1}"
         precision = _precision(encoded_x.dtype)

@@ -8,6 +8,8 @@ multiprocessor, in an order that keeps neighbouring programs on the same operand
 What does not belong here: launching and the choice of block sizes (`stl_kernels.backends.triton`).
 """
 
+# Triton has its own types: what mypy would ask for here is not Python's.
+# mypy: disable-error-code="no-untyped-def,untyped-decorator"
 from __future__ import annotations
 
 import triton

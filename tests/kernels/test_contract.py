@@ -1,4 +1,4 @@
-"""The contract of every backend: values and gradients against float64, odd sizes, strides, poison, repetition.
+"""The contract of every backend: values and gradients against float64, odd sizes, strides, repetition.
 
 An error ratio is |out - reference|_F / |reference|_F with the reference computed in float64 from the same
 (already rounded) operands, so it holds the backend's own rounding only.
