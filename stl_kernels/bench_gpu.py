@@ -1,7 +1,7 @@
 """The GPU script: `python -m stl_kernels.bench_gpu`; correctness first, JSON to results/gpu/, one table last.
 
-Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks 16,
-24, 32 and 48, interleaved, in bfloat16. What does not belong here: CPU measurements (`benchmarks`).
+Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks
+16, 24, 32 and 48, interleaved, in bfloat16. What does not belong here: CPU measurements (`benchmarks`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def measure(shape: tuple[int, int, int], peaks: Peaks, rounds: int = 15) -> list
             device=device,
         )
         reference.load_state_dict(layer.state_dict())
-        # Dropped from the reference before it is widened: only a few rows are compared.
+        # Only a few rows are compared: the reference's operands are wide.
         few = x[:64]
         expected = reference.double()(few.double())
         out = layer(x)[: few.shape[0]].double()
@@ -69,7 +70,7 @@ def measure(shape: tuple[int, int, int], peaks: Peaks, rounds: int = 15) -> list
         if not errors[f"stl{rank}"] < _LARGEST_ERROR:
             raise StlError(f"rank {rank} at {shape}: relative error {errors[f'stl{rank}']:.2e} to float64")
         del reference, expected, out
-        runs[f"stl{rank}"] = lambda layer=layer: layer(x)
+        runs[f"stl{rank}"] = partial(layer, x)
     try:
         sparse = torch.sparse.to_sparse_semi_structured(_two_four(dense.weight.detach()))
         torch.nn.functional.linear(x, sparse)
@@ -105,10 +106,8 @@ def main() -> None:
     print(f"{'shape':>20s} {'method':>6s} {'median ms':>10s} {'speedup':>8s} {'of roofline':>11s}")
     for r in results:
         part = f"{r['predicted_s'] / r['median_s']:10.0%}" if "predicted_s" in r else ""
-        shape_text = "x".join(map(str, r["shape"]))
-        print(
-            f"{shape_text:>20s} {r['method']:>6s} {1e3 * r['median_s']:10.3f} {r['speedup']:7.2f}x {part:>11s}"
-        )
+        text, milliseconds = "x".join(map(str, r["shape"])), 1e3 * r["median_s"]
+        print(f"{text:>20s} {r['method']:>6s} {milliseconds:10.3f} {r['speedup']:7.2f}x {part:>11s}")
 
 
 if __name__ == "__main__":

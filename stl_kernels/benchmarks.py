@@ -147,9 +147,9 @@ def main(
     write_atomically(path, json.dumps({**environment(device), "results": results}, indent=1))
     print("size rank tiling       dense ms   stl ms  speedup  predicted  error")
     for r in results:
-        dense, stl = 1e3 * r["dense"]["median_s"], 1e3 * r["stl"]["median_s"]
+        size, dense, stl = r["shape"][0], 1e3 * r["dense"]["median_s"], 1e3 * r["stl"]["median_s"]
         print(
-            f"{r['shape'][0]:4d} {r['rank']:4d} {r['tiling']:11s} {dense:9.1f} {stl:8.1f} {r['speedup']:7.2f}x"
+            f"{size:4d} {r['rank']:4d} {r['tiling']:11s} {dense:9.1f} {stl:8.1f} {r['speedup']:7.2f}x"
             f" {r['predicted_speedup']:8.2f}x  {r['error']:.1e}"
         )
 
