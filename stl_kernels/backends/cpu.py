@@ -72,10 +72,9 @@ class CpuBackend:
         strided: bool,
     ) -> Tensor:
         encoded = _encode_rows(x, encode_x, n, k, permutation, strided)
-        tile_rows, rank, _ = encoded.shape
-        products = encoded.new_empty(tile_rows, rank, encoded_w.shape[2])
-        torch.bmm(encoded.transpose(0, 1), encoded_w, out=products.transpose(0, 1))
-        tiles = torch.bmm(decode.expand(tile_rows, -1, -1), products)
+        # A contiguous result: BLAS writes it directly, where torch would copy a transposed one into place.
+        products = torch.bmm(encoded.transpose(0, 1), encoded_w)
+        tiles = torch.bmm(decode.expand(encoded.shape[0], -1, -1), products.transpose(0, 1))
         return from_tiles(tiles, x.shape[0], columns, n, m, None, strided, bias)
 
 
