@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -100,6 +101,11 @@ class Settings:
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def without_password(text: str) -> str:
+    """The text with every password in a URL left out."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1@", text)
+
+
 def open_storage(url: str) -> BaseStorage:
     """The Optuna storage of a URL, tried at once.
 
@@ -117,7 +123,7 @@ def open_storage(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs=options)
     except Exception as error:  # every driver has its own exceptions
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Unavailable(f"storage {url} does not answer: {first}") from error
+        raise Unavailable(without_password(f"storage {url} does not answer: {first}")) from error
 
 
 def open_study(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:

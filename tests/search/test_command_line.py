@@ -19,7 +19,7 @@ from stl_search.cli import main
 from stl_search.matrices import load_matrices, random_pair
 from stl_search.run_folder import read_run
 from stl_search.scores import sampled_error
-from stl_search.study import finished_indices, open_storage, open_study
+from stl_search.study import finished_indices, open_storage, open_study, without_password
 
 SMALL = ["run", "--group", "S3", "--tile", "2", "--rank", "6", "--matrices", "rademacher"]
 
@@ -172,6 +172,15 @@ def test_verify_says_no_with_exit_code_one(tmp_path):
     outcome = call("verify", path)
     assert outcome.exit_code == 1
     assert "not exact" in outcome.output
+
+
+def test_passwords_are_not_written_or_shown(tmp_path):
+    url = "postgresql://me:secret@127.0.0.1:9/x"
+    assert without_password(f"--storage {url} --seed 0") == "--storage postgresql://me@127.0.0.1:9/x --seed 0"
+    outcome = call(*SMALL, "--trials", 1, "--storage", url, "--out", tmp_path)
+    assert outcome.exit_code == 2
+    assert "secret" not in outcome.output
+    assert "secret" not in (tmp_path / "run.json").read_text()
 
 
 def test_groups_and_group_print_what_they_know():
