@@ -17,7 +17,7 @@ from stl_algebra.representations import fourier_basis
 from stl_search.report.content import Content
 
 _ACCENT = "#b5341c"
-_PALETTE = ["#31688e", "#35798d", "#6c4f8c", "#a0679b", "#4c8c5c", "#8aa13c", "#c08a2d", "#7a6a58"]
+_PALETTE = ["#1f6fb4", "#2aa198", "#6c4f8c", "#d17ab0", "#2f8f46", "#9bbf1f", "#d9912b", "#555555"]
 _LAYOUT: dict[str, Any] = {
     "template": "simple_white",
     "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},

@@ -1,8 +1,10 @@
 """The command line end to end: runs, continuation, files, every kind of bad input."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from stl_search.cli import main
 from stl_search.matrices import load_matrices, random_pair
 from stl_search.run_folder import read_run
 from stl_search.scores import sampled_error
-from stl_search.study import finished_indices, open_storage, open_study, without_password
+from stl_search.study import open_storage, open_study, without_password
 
 SMALL = ["run", "--group", "S3", "--tile", "2", "--rank", "6", "--matrices", "rademacher"]
 
@@ -111,24 +113,48 @@ def test_jobs_and_continuation_do_not_change_the_winners(finished, tmp_path):
     assert winners(tmp_path / "part") == winners(folder)
 
 
+def started(target):
+    """A run of four trials in a process of its own."""
+    command = [sys.executable, "-c", "from stl_search.cli import main; main()", *SMALL, "--trials", "4"]
+    return subprocess.Popen(
+        [*command, "--out", target], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_a_finished_trial(target):
+    """Look into the database without going through Optuna, which would write to it."""
+    for _ in range(1200):
+        with contextlib.suppress(sqlite3.OperationalError):
+            database = sqlite3.connect(f"file:{target / 'study.db'}?mode=ro", uri=True)
+            with contextlib.closing(database):
+                if database.execute("select count(*) from trials where state = 'COMPLETE'").fetchone()[0]:
+                    return
+        time.sleep(0.1)
+    raise AssertionError("no trial finished")
+
+
+@pytest.mark.slow
+def test_interrupt_reports_what_is_finished_and_continues(finished, tmp_path):
+    folder, _ = finished
+    target = tmp_path / "interrupted"
+    with started(target) as process:
+        wait_for_a_finished_trial(target)
+        process.send_signal(signal.SIGINT)
+        _, progress = process.communicate(timeout=200)
+    # The run may have been done already; if not, it says so and has a report of what it had.
+    assert process.returncode in (0, 1)
+    assert "Traceback" not in progress
+    assert (target / "report.html").exists()
+    assert call(*SMALL, "--trials", 4, "--out", target).exit_code == 0
+    assert winners(target) == winners(folder)
+
+
 @pytest.mark.slow
 def test_kill_and_continue_loses_and_repeats_nothing(finished, tmp_path):
     folder, _ = finished
     target = tmp_path / "killed"
-    command = [sys.executable, "-c", "from stl_search.cli import main; main()", *SMALL, "--trials", "4"]
-    with subprocess.Popen(
-        [*command, "--out", target], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        for _ in range(600):
-            if (target / "study.db").exists():
-                run = read_run(target)
-                try:
-                    study = open_study(open_storage(run.storage_url), run.study_name, run.settings)
-                    if finished_indices(study):
-                        break
-                except Exception:  # the schema is being made
-                    pass
-            time.sleep(0.1)
+    with started(target) as process:
+        wait_for_a_finished_trial(target)
         os.kill(process.pid, signal.SIGKILL)
     run = read_run(target)
     study = open_study(open_storage(run.storage_url), run.study_name, run.settings)
