@@ -1,4 +1,7 @@
-"""Time to the same loss of Gauss-Newton's solvers on an overparametrised ReLU network, against n.
+"""Time to the same loss of Gauss-Newton's solvers on an overparametrised ReLU network, against n; and of one
+step of an unstructured problem, against its aspect ratio, which the selector's bounds come from.
+
+Seconds are CPU seconds of one thread, since other programs may share the machine.
 
 What does not belong here: the solvers.
 """
@@ -11,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stl_algebra.numerics.gauss_newton import GaussNewton, GaussNewtonResult, NetworkProblem
-from stl_algebra.numerics.gauss_newton.solvers import prepare_iterative
+from stl_algebra.numerics.gauss_newton.problem import Problem
+from stl_algebra.numerics.gauss_newton.solvers import prepare_dense, prepare_iterative
 
 SAMPLES, WIDTH, INPUTS, DAMPING = (256, 512, 1024, 2048), 183, 16, 1e-4
 # Rounds in which a solver takes part; all of a round run one after the other, so that they share the machine.
 ROUNDS = {"structured": 5, "auto": 5, "sketched": 3, "dense": 3}
+UNSTRUCTURED_SIDE, ASPECTS = 1024, (4, 8, 12, 20)
 
 
 def run() -> dict[str, Any]:
@@ -40,7 +45,40 @@ def run() -> dict[str, Any]:
         "automatic_over_best_of_three": [
             row["auto"]["seconds"] / least for row, least in zip(table, best, strict=True)
         ],
+        "unstructured": [_unstructured(UNSTRUCTURED_SIDE, aspect) for aspect in ASPECTS],
     }
+
+
+class _Linear(Problem):
+    """r = matrix theta - 1, whose Jacobian costs nothing: what remains is the solvers' time."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(torch.zeros(matrix.shape[1], dtype=matrix.dtype))
+        self._matrix = matrix
+
+    def residual(self, theta: Tensor) -> Tensor:
+        return self._matrix @ theta - 1
+
+    def jacobian(self, theta: Tensor) -> Tensor:
+        return self._matrix
+
+
+def _unstructured(side: int, aspect: int) -> dict[str, float]:
+    """Median seconds of one step with a (side, aspect * side) Jacobian of condition about 100."""
+    generator = torch.Generator().manual_seed(aspect)
+    rows = torch.logspace(0, -2, side).unsqueeze(1) * torch.randn(side, aspect * side, generator=generator)
+    problem = _Linear(rows)
+    residual = problem.residual(problem.start)
+    spent: dict[str, list[float]] = {"dense": [], "sketched": []}
+    for _ in range(5):
+        for name, prepare in (("dense", prepare_dense), ("sketched", prepare_iterative)):
+            begin = time.process_time()
+            prepared = prepare(problem, problem.start, residual)
+            prepared.solve(DAMPING * prepared.scale)
+            spent[name].append(time.process_time() - begin)
+    row: dict[str, float] = {"residuals": side, "parameters": aspect * side}
+    print(row | {name: statistics.median(times) for name, times in spent.items()}, flush=True)
+    return row | {name: statistics.median(times) for name, times in spent.items()}
 
 
 def _measure(n: int) -> dict[str, Any]:
@@ -59,7 +97,7 @@ def _measure(n: int) -> dict[str, Any]:
         for solver, rounds in ROUNDS.items():
             if turn >= rounds:
                 continue
-            begin = time.perf_counter()
+            begin = time.process_time()
             result = GaussNewton(
                 solver=solver,
                 damping=DAMPING,
@@ -68,7 +106,7 @@ def _measure(n: int) -> dict[str, Any]:
                 iterations=30 if turn >= 0 else 1,
             ).minimise(problem)
             if turn >= 0:
-                spent[solver].append(time.perf_counter() - begin)
+                spent[solver].append(time.process_time() - begin)
                 results[solver] = result
     for solver, times in spent.items():
         result, median = results[solver], statistics.median(times)

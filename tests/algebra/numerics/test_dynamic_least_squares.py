@@ -169,6 +169,36 @@ def test_rank_deficient_answers_are_flagged_and_of_smallest_norm():
         assert torch.equal(stream.solve().x, torch.zeros(8, 1, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("deletions", ["any", "window"])
+def test_deletion_below_full_rank_is_flagged_and_of_smallest_norm(deletions):
+    a, b = draw(24, 8)
+    stream = DynamicLeastSquares(8, deletions=deletions)
+    for start in range(0, 24, 4):
+        stream.insert(a[start : start + 4], b[start : start + 4])
+    assert stream.solve().flags == ()
+    for handle in range(5):
+        stream.delete(handle)
+    found = stream.solve()
+    assert (found.rank, stream.rows) == (4, 4)
+    assert set(found.flags) == {"fewer_rows_than_columns", "rank_deficient"}
+    least = torch.linalg.lstsq(a[20:], b[20:], driver="gelsd").solution
+    assert torch.allclose(found.x, least, atol=1e-9)
+
+
+def test_rows_given_again_are_checked_bit_for_bit():
+    a, b = draw(9, 4)
+    stream = DynamicLeastSquares(4, keep_rows=False)
+    handle = stream.insert(a, b)
+    for wrong in (a * (1 + 1e-15), -a, a[:8]):
+        with pytest.raises(InvalidInput, match=f"inserted under handle {handle}"):
+            stream.delete(handle, wrong, b[: len(wrong)])
+    with pytest.raises(InvalidInput, match="keep_rows is False"):
+        stream.delete(handle)
+    assert stream.rows == 9
+    stream.delete(handle, a, b)
+    assert stream.rows == 0
+
+
 def test_merged_streams_equal_one():
     a, b = draw(90, 5)
     one, two = DynamicLeastSquares(5), DynamicLeastSquares(5)

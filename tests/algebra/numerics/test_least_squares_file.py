@@ -1,5 +1,7 @@
 """Saved states and journals survive, and the stop rule stops when and only when rows are enough."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from stl_algebra import InvalidInput
+from stl_algebra.errors import Unavailable
 from stl_algebra.numerics import (
     DynamicLeastSquares,
     HeldOutStop,
@@ -54,6 +57,30 @@ def test_a_journal_cut_anywhere_loses_at_most_the_last_change(tmp_path):
     final.close()
     with pytest.raises(InvalidInput, match="stream"):
         JournaledLeastSquares(tmp_path / "new")
+
+
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
+    a, b = draw(30, 3)
+    journal = JournaledLeastSquares(tmp_path / "stream", DynamicLeastSquares(3))
+    journal.insert(a[:10], b[:10])
+    answer, write = journal.stream.solve().x, os.write
+
+    def half(descriptor, data):
+        if len(data) < 300:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:300])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(Unavailable, match="No space left"):
+        journal.insert(a[10:20], b[10:20])
+    monkeypatch.undo()
+    assert torch.equal(journal.stream.solve().x, answer)
+    journal.insert(a[20:], b[20:])
+    journal.close()
+    again = JournaledLeastSquares(tmp_path / "stream")
+    assert again.stream.rows == 20
+    assert torch.equal(again.stream.solve().x, journal.stream.solve().x)
+    again.close()
 
 
 ENDLESS_INSERTS = """
