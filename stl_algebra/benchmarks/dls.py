@@ -96,10 +96,17 @@ def _recursive(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _peers(d: int) -> dict[str, float | str]:
-    """Seconds a row of what is installed; a sentence for what is not."""
+    """Seconds a row, one at a time, here and with what is installed; a sentence for what is not."""
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(400, d)), rng.normal(size=400)
     out: dict[str, float | str] = {}
+    rows_a, rows_b = torch.from_numpy(a), torch.from_numpy(b)
+    for deletions in ("none", "any"):
+        stream = DynamicLeastSquares(d, mode="exact", deletions=deletions)
+        begin = time.process_time()
+        for start in range(len(a)):
+            stream.insert(rows_a[start : start + 1], rows_b[start : start + 1])
+        out[f"exact, deletions={deletions}, row by row"] = (time.process_time() - begin) / len(a)
     try:
         peer = importlib.import_module("padasip").filters.FilterRLS(d, mu=1.0)
         begin = time.process_time()
