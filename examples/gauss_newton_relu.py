@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 
 import matplotlib
 import torch
@@ -31,10 +32,14 @@ def main() -> None:
         loss = (second(x) - y).square().mean()
         loss.backward()
         adam.step()
-        return loss.item()
+        return float(loss)
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name, step in (("Gauss-Newton", lambda: front.step(x, y)), ("Adam", adam_step)):
+    contenders: dict[str, Callable[[], float]] = {
+        "Gauss-Newton": lambda: front.step(x, y),
+        "Adam": adam_step,
+    }
+    for name, step in contenders.items():
         began, times, losses = time.perf_counter(), [], []
         while time.perf_counter() - began < 2.0:
             losses.append(step())

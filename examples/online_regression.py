@@ -8,6 +8,8 @@ predicts each day before it is inserted; the whole history and "same as yesterda
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from river import datasets
 
@@ -16,12 +18,17 @@ from stl_algebra.numerics import DynamicLeastSquares
 AGENCIES = ("gallup", "ipsos", "morning_consult", "rasmussen", "you_gov")
 
 
+def polls() -> Iterator[tuple[dict[str, float], float]]:
+    """One day a time: what each agency reports, and the aggregated rating to predict."""
+    yield from datasets.TrumpApproval()  # type: ignore[no-untyped-call]
+
+
 def main() -> None:
     window = DynamicLeastSquares(len(AGENCIES) + 1, deletions="window", relative_ridge=1e-8)
     history = DynamicLeastSquares(len(AGENCIES) + 1, deletions="none", relative_ridge=1e-8)
     errors: dict[str, list[float]] = {"window of 200": [], "whole history": [], "same as yesterday": []}
     yesterday = None
-    for day, (sample, rating) in enumerate(datasets.TrumpApproval()):
+    for day, (sample, rating) in enumerate(polls()):
         a = torch.tensor([[1.0, *(sample[name] for name in AGENCIES)]], dtype=torch.float64)
         b = torch.tensor([rating], dtype=torch.float64)
         if day >= 50 and yesterday is not None:

@@ -1,4 +1,4 @@
-"""Run one benchmark by name and store what it measured with date, device, versions and command.
+"""Run benchmarks, all or by name, and store what they measured with date, device, versions and command.
 
 What does not belong here: the measurements themselves.
 """
@@ -27,20 +27,21 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named benchmark; 2 when there is no such name."""
-    if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
-        print(f"usage: python -m stl_algebra.benchmarks {{{','.join(BENCHMARKS)}}}", file=sys.stderr)
+    """Run the named benchmarks, all of them when none is named; 2 when there is no such name."""
+    if any(name not in BENCHMARKS for name in arguments):
+        print(f"usage: python -m stl_algebra.benchmarks [{'] ['.join(BENCHMARKS)}]", file=sys.stderr)
         return 2
-    name = arguments[0]
-    record = {
-        "command": f"python -m stl_algebra.benchmarks {name}",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": f"cpu {platform.machine()}, {torch.get_num_threads()} thread(s)",
-        "versions": {"stl_algebra": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "results": BENCHMARKS[name](),
-    }
-    path = write_atomically(f"results/numerics/{name}.json", json.dumps(record, indent=1) + "\n")
-    print(path)
+    # The figures are those of one thread; with more the small problems measure thread start-up.
+    torch.set_num_threads(1)
+    for name in arguments or BENCHMARKS:
+        record = {
+            "command": f"python -m stl_algebra.benchmarks {name}",
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "device": f"cpu {platform.machine()}, {torch.get_num_threads()} thread(s)",
+            "versions": {"stl_algebra": __version__, "torch": torch.__version__, "numpy": np.__version__},
+            "results": BENCHMARKS[name](),
+        }
+        print(write_atomically(f"results/numerics/{name}.json", json.dumps(record, indent=1) + "\n"))
     return 0
 
 

@@ -1,5 +1,7 @@
 """Amortised insert time of dynamic least squares against d: recursive, exact, sampled, re-solving.
 
+Seconds are CPU seconds of one thread, since other programs may share the machine.
+
 What does not belong here: accuracy (`accuracy`).
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,19 +59,19 @@ def _measure(d: int) -> dict[str, float]:
         a = torch.randn(BATCH, d, generator=generator, dtype=torch.float64)
         b = a @ truth + torch.randn(BATCH, 1, generator=generator, dtype=torch.float64)
         for name, stream in methods.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             stream.insert(a, b)
-            took = time.perf_counter() - begin
+            took = time.process_time() - begin
             spent[name] += took
             tail[name] += took if index >= late else 0.0
     for name, stream in methods.items():
-        begin = time.perf_counter()
+        begin = time.process_time()
         stream.solve()
-        spent[name] += time.perf_counter() - begin
+        spent[name] += time.process_time() - begin
     rows = batches * BATCH
-    begin = time.perf_counter()
+    begin = time.process_time()
     torch.linalg.lstsq(a, b)
-    resolve = (time.perf_counter() - begin) * rows / BATCH / BATCH
+    resolve = (time.process_time() - begin) * rows / BATCH / BATCH
     return {
         "d": d,
         **{name: seconds / rows for name, seconds in spent.items()},
@@ -83,43 +86,50 @@ def _measure(d: int) -> dict[str, float]:
 def _recursive(a: torch.Tensor, b: torch.Tensor) -> float:
     """Seconds a row of the textbook inverse update."""
     x, inverse = torch.zeros_like(a[0]), 1e3 * torch.eye(a.shape[1], dtype=a.dtype)
-    begin = time.perf_counter()
+    begin = time.process_time()
     for row, target in zip(a[:300], b[:300, 0], strict=True):
         image = inverse @ row
         gain = image / (1 + row @ image)
         inverse.addr_(gain, image, alpha=-1)
         x = x + gain * (target - row @ x)
-    return (time.perf_counter() - begin) / 300
+    return (time.process_time() - begin) / 300
 
 
 def _peers(d: int) -> dict[str, float | str]:
-    """Seconds a row of what is installed; a sentence for what is not."""
+    """Seconds a row, one at a time, here and with what is installed; a sentence for what is not."""
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(400, d)), rng.normal(size=400)
     out: dict[str, float | str] = {}
+    rows_a, rows_b = torch.from_numpy(a), torch.from_numpy(b)
+    for deletions in ("none", "any"):
+        stream = DynamicLeastSquares(d, mode="exact", deletions=deletions)
+        begin = time.process_time()
+        for start in range(len(a)):
+            stream.insert(rows_a[start : start + 1], rows_b[start : start + 1])
+        out[f"exact, deletions={deletions}, row by row"] = (time.process_time() - begin) / len(a)
     try:
         peer = importlib.import_module("padasip").filters.FilterRLS(d, mu=1.0)
-        begin = time.perf_counter()
+        begin = time.process_time()
         for row, target in zip(a, b, strict=True):
             peer.adapt(target, row)
-        out["padasip FilterRLS"] = (time.perf_counter() - begin) / len(a)
+        out["padasip FilterRLS"] = (time.process_time() - begin) / len(a)
     except ImportError:
         out["padasip FilterRLS"] = "padasip is not installed"
     try:
         model = importlib.import_module("river.linear_model").BayesianLinearRegression()
         rows = [dict(enumerate(row)) for row in a[:40]]
-        begin = time.perf_counter()
+        begin = time.process_time()
         for sample, target in zip(rows, b, strict=False):
             model.learn_one(sample, target)
-        out["river BayesianLinearRegression"] = (time.perf_counter() - begin) / len(rows)
+        out["river BayesianLinearRegression"] = (time.process_time() - begin) / len(rows)
     except ImportError:
         out["river BayesianLinearRegression"] = "river is not installed"
     linalg = importlib.import_module("scipy.linalg")
     q, r = linalg.qr(a[:d], mode="economic")
-    begin = time.perf_counter()
+    begin = time.process_time()
     for row in a[d : d + 100]:
         q, r = linalg.qr_insert(q, r, row, q.shape[0])
-    out["scipy qr_insert"] = (time.perf_counter() - begin) / 100
+    out["scipy qr_insert"] = (time.process_time() - begin) / 100
     return out
 
 
@@ -137,4 +147,6 @@ def _figure(table: list[dict[str, float]]) -> None:
     axes.set_title(f"n = {ROWS_PER_FEATURE} d, eps = {EPS}, float64, CPU")
     axes.legend()
     figure.tight_layout()
-    figure.savefig("docs/figures/dynamic-least-squares.png", dpi=120)
+    path = Path("docs/figures/dynamic-least-squares.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

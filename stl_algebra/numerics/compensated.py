@@ -9,6 +9,8 @@ What does not belong here: who may delete what (`dynamic_least_squares`), solvin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -63,3 +65,81 @@ class CompensatedGram:
         virtual.neg_().add_(total).neg_().add_(self.high)
         self.low.add_(term).add_(virtual)
         self.high = total
+
+
+class BufferedGram:
+    """A compensated Gram matrix that gathers rows which nobody will take away again, so that many single rows
+    become one product.
+
+    Args:
+        width: columns of the rows.
+        device: where it lives.
+        dtype: of the rows.
+        product_dtype: see `CompensatedGram`.
+    """
+
+    def __init__(
+        self, width: int, device: torch.device, dtype: torch.dtype, product_dtype: torch.dtype
+    ) -> None:
+        self._sum = CompensatedGram(width, device, product_dtype)
+        self._width, self._device, self._dtype = width, device, dtype
+        self._pending: list[Tensor] = []
+        self._pending_rows = 0
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows^T rows at once."""
+        self._sum.add(rows)
+
+    def subtract(self, rows: Tensor) -> None:
+        """Take away what one call of `add` added."""
+        self._sum.subtract(rows)
+
+    def defer(self, rows: Tensor) -> None:
+        """Add rows^T rows by the next `value`."""
+        self._pending.append(rows)
+        self._pending_rows += rows.shape[0]
+        if self._pending_rows >= max(256, self._width):
+            self._flush()
+
+    def absorb(self, other: BufferedGram) -> None:
+        """Add another sum of the same width."""
+        self._sum.absorb(other._sum)
+        for rows in other._pending:
+            self.defer(rows.to(self._device))
+
+    def value(self) -> Tensor:
+        """(width, width) float64, exactly symmetric, of everything."""
+        self._flush()
+        return self._sum.value()
+
+    def state(self) -> dict[str, Tensor]:
+        """Plain tensors from which `restore` continues bit for bit; nothing is flushed."""
+        empty = torch.zeros(0, self._width, dtype=self._dtype, device=self._device)
+        return {
+            "gram.high": self._sum.high.clone(),
+            "gram.low": self._sum.low.clone(),
+            "pending.rows": torch.cat([empty, *self._pending]),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state`.
+
+        Raises:
+            ValueError: a shape or dtype is another.
+        """
+        for name in ("high", "low"):
+            tensor = state[f"gram.{name}"].to(self._device, torch.float64, copy=True)
+            if tuple(tensor.shape) != (self._width, self._width):
+                raise ValueError(f"gram.{name} has shape {tuple(tensor.shape)}, not {(self._width,) * 2}")
+            setattr(self._sum, name, tensor)
+        pending = state["pending.rows"].to(self._device, copy=True)
+        if pending.dtype != self._dtype or pending.shape[1] != self._width:
+            raise ValueError(f"pending.rows is {pending.dtype}, {tuple(pending.shape)}")
+        self._pending = [pending] if pending.shape[0] else []
+        self._pending_rows = pending.shape[0]
+
+    def _flush(self) -> None:
+        if self._pending:
+            rows = torch.cat(self._pending) if len(self._pending) > 1 else self._pending[0]
+            self._pending, self._pending_rows = [], 0
+            self._sum.add(rows)

@@ -8,54 +8,38 @@ methods (`least_squares_choice` picks one and says why):
     sampled    online leverage-score sampling; insertions only; residual norm within 1 + eps; about O(d) a row
 
 Factorising (O(d^3)) waits until `solve` is called. Jiang, Peng, Weinstein (arXiv 2201.00228) show why
-not more:
-with deletions, or for high accuracy, d^(2 - o(1)) an update cannot be beaten if X is wanted after each one.
+not more: with deletions, or for high accuracy, d^(2 - o(1)) an update cannot be beaten if X is wanted after
+each one.
 
-What does not belong here: the parts (`compensated`, `two_stack_qr`, `leverage`, `row_ledger`,
-`normal_solve`), files (`least_squares_file`), stopping (`held_out`).
+What does not belong here: arguments and their checks (`least_squares_config`), the parts (`compensated`,
+`two_stack_qr`, `leverage`, `row_ledger`, `normal_solve`), files (`least_squares_file`), stopping
+(`held_out`).
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
-from stl_algebra.numerics.compensated import CompensatedGram
+from stl_algebra.numerics.compensated import BufferedGram
 from stl_algebra.numerics.least_squares_choice import ROWS_PER_FEATURE, Choice, choose
-from stl_algebra.numerics.leverage import LeverageSampler
+from stl_algebra.numerics.least_squares_config import (
+    STATE_VERSION,
+    Config,
+    checked_rows,
+    make_config,
+    read_meta,
+)
+from stl_algebra.numerics.leverage import LeverageSampler, feed
 from stl_algebra.numerics.normal_solve import Solution, solve_from_gram, solve_from_triangle
 from stl_algebra.numerics.row_ledger import RowLedger, digest
 from stl_algebra.numerics.two_stack_qr import TwoStackQR
-
-_STATE_VERSION = 1
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-# Squares of larger entries, summed over 1e9 rows, leave the dtype's range.
-_LARGEST_ENTRY = {torch.float32: 1e14, torch.float64: 1e145}
-
-
-@dataclass(frozen=True)
-class Config:
-    """What a `DynamicLeastSquares` was made with; JSON-able. See its arguments."""
-
-    d: int
-    targets: int = 1
-    mode: str = "auto"
-    deletions: str = "any"
-    eps: float | None = None
-    ridge: float = 0.0
-    relative_ridge: float = 0.0
-    expected_rows: int | None = None
-    keep_rows: bool = True
-    dtype: str = "float64"
-    product_dtype: str = "float64"
-    seed: int = 0
 
 
 class DynamicLeastSquares:
@@ -71,13 +55,12 @@ class DynamicLeastSquares:
         ridge: lambda of lambda |X|^2, in units of squared entries of A.
         relative_ridge: a further ridge, as a share of the mean diagonal entry of A^T A.
         expected_rows: length of the stream, if known; for "auto".
-        keep_rows: with deletions="any", keep every live row so that `delete` needs a handle only. False
-        keeps a
-            16-byte digest a batch instead, and `delete` must be given the rows again. Memory: rows * (d + k)
-            entries against none; "window" always keeps its window, "none" never keeps rows.
+        keep_rows: with deletions="any", keep every live row so that `delete` needs a handle only. False keeps
+            a 16-byte digest a batch instead, and `delete` must be given the rows again. Memory: rows *
+            (d + k) entries against none; "window" always keeps its window, "none" never keeps rows.
         dtype: of the rows and of the answer, torch.float64 or torch.float32. Accumulation is in float64.
-        product_dtype: of the products of rows; torch.float32 is faster on devices that are slow in
-        float64 and holds up to condition numbers of about 1e4.
+        product_dtype: of the products of rows; torch.float32 is faster on devices that are slow in float64
+            and holds up to condition numbers of about 1e4.
         device: where state and rows live.
         seed: of the sampled mode.
 
@@ -107,30 +90,21 @@ class DynamicLeastSquares:
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        for name, size in (("d", d), ("targets", targets), ("expected_rows", expected_rows)):
-            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-                raise InvalidInput(name, expected="a positive integer", got=size)
-        for name, value in (("ridge", ridge), ("relative_ridge", relative_ridge)):
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidInput(name, expected="a finite number of at least 0", got=value)
-        for name, kind in (("dtype", dtype), ("product_dtype", product_dtype)):
-            if kind not in _DTYPES:
-                raise InvalidInput(name, expected="torch.float32 or torch.float64", got=kind)
-        self.choice = choose(mode, deletions, eps, d, expected_rows)
-        self.config = Config(
+        self.config = make_config(
             d=d,
             targets=targets,
             mode=mode,
             deletions=deletions,
             eps=eps,
-            ridge=float(ridge),
-            relative_ridge=float(relative_ridge),
+            ridge=ridge,
+            relative_ridge=relative_ridge,
             expected_rows=expected_rows,
-            keep_rows=bool(keep_rows) and deletions == "any",
-            dtype=_DTYPES[dtype],
-            product_dtype=_DTYPES[product_dtype],
+            keep_rows=keep_rows,
+            dtype=dtype,
+            product_dtype=product_dtype,
             seed=seed,
         )
+        self.choice = choose(mode, deletions, eps, d, expected_rows)
         self.dtype = dtype
         self.device = torch.device(device)
         self._start()
@@ -138,14 +112,11 @@ class DynamicLeastSquares:
     def _start(self) -> None:
         width = self.config.d + self.config.targets
         product = getattr(torch, self.config.product_dtype)
-        self._gram = CompensatedGram(width, self.device, product)
+        self._gram = BufferedGram(width, self.device, self.dtype, product)
         self._queue = TwoStackQR(width, self.device) if self.choice.method == "window-qr" else None
         self._sampler = self._new_sampler() if self.choice.method == "sampled" else None
         self._ledger = RowLedger()
         self._rows = 0
-        # Rows that were accepted but are not in the Gram matrix yet: many single rows become one product.
-        self._pending: list[Tensor] = []
-        self._pending_rows = 0
         self._solution: Solution | None = None
 
     def _new_sampler(self) -> LeverageSampler:
@@ -175,14 +146,14 @@ class DynamicLeastSquares:
             The handle of these rows.
 
         Raises:
-            InvalidInput: a shape, dtype or device is wrong, there is no row, or an entry is not finite
-            or larger than its square allows.
+            InvalidInput: a shape, dtype or device is wrong, there is no row, or an entry is not finite or
+                larger than its square allows.
         """
-        a, b = self._checked(a, b)
+        a, b = checked_rows(self.config, self.device, a, b)
         self._solution = None
         self._rows += a.shape[0]
         if self._sampler is not None:
-            self._sample(self._sampler, a, b)
+            feed(self._sampler, self._gram, a, b)
             return self._issue()
         if self._queue is not None:
             rows = torch.cat([a, b], dim=1)
@@ -193,7 +164,7 @@ class DynamicLeastSquares:
             self._gram.add(rows)
             mark = b"\0" * 16 if self.config.keep_rows else digest(rows)
             return self._ledger.open(a.shape[0], mark, rows if self.config.keep_rows else None)
-        self._append(torch.cat([a, b], dim=1))
+        self._gram.defer(torch.cat([a, b], dim=1))
         if self.choice.may_switch and self._rows >= ROWS_PER_FEATURE * self.config.d:
             self._switch_to_sampling()
         return self._issue()
@@ -206,9 +177,8 @@ class DynamicLeastSquares:
             a, b: the rows that were inserted, checked bit for bit; needed only with keep_rows=False.
 
         Raises:
-            InvalidInput: the handle is unknown or was used before, the rows differ from what was
-            inserted or are
-                missing, or this object's `deletions` do not allow it. The state is unchanged.
+            InvalidInput: the handle is unknown or was used before, the rows differ from what was inserted or
+                are missing, or this object's `deletions` do not allow it. The state is unchanged.
         """
         if self.config.deletions == "none":
             raise InvalidInput(
@@ -219,7 +189,11 @@ class DynamicLeastSquares:
         batch = self._ledger.get(handle)
         if (a is None) != (b is None):
             raise InvalidInput("a, b", expected="both or neither", got="one of them")
-        given = torch.cat(self._checked(a, b), dim=1) if a is not None and b is not None else None
+        given = (
+            torch.cat(checked_rows(self.config, self.device, a, b), dim=1)
+            if a is not None and b is not None
+            else None
+        )
         if self._queue is not None:
             oldest, _ = self._ledger.oldest()
             if handle != oldest:
@@ -233,19 +207,7 @@ class DynamicLeastSquares:
                 self._ledger.check_rows(handle, given)
             self._queue.pop(batch.count)
         else:
-            rows = batch.rows
-            if rows is None:
-                if given is None:
-                    raise InvalidInput(
-                        "a, b", expected="the inserted rows again, because keep_rows is False", got="no rows"
-                    )
-                self._ledger.check_rows(handle, given)
-                rows = given
-            elif given is not None and not (given.shape == rows.shape and torch.equal(given, rows)):
-                raise InvalidInput(
-                    "rows", expected=f"the rows that were inserted under handle {handle}", got="other rows"
-                )
-            self._gram.subtract(rows)
+            self._gram.subtract(self._ledger.rows_to_delete(handle, given))
         self._ledger.close(handle)
         self._rows -= batch.count
         self._solution = None
@@ -302,7 +264,6 @@ class DynamicLeastSquares:
                 energy = factor[:, :d].square().sum()
                 found = solve_from_triangle(factor, d, self._ridge(float(energy) / d), self._rows)
             else:
-                self._flush()
                 gram = self._gram.value()
                 mean = float(gram.diagonal()[:d].mean())
                 found = solve_from_gram(gram, d, self._ridge(mean), self._rows)
@@ -355,14 +316,11 @@ class DynamicLeastSquares:
         if self._queue is not None:
             raise InvalidInput("other", expected="streams without a window", got='deletions="window"')
         self._gram.absorb(other._gram)
-        for rows in other._pending:
-            self._append(rows.to(self.device))
         self._rows += other._rows
         self._solution = None
         if self._sampler is not None and other._sampler is not None:
             self._sampler.seen += other._sampler.seen
             self._sampler.kept += other._sampler.kept
-            self._flush()
             self._sampler.renew(self._gram.value())
         return self._ledger.absorb(other._ledger)
 
@@ -372,7 +330,7 @@ class DynamicLeastSquares:
         A restored object continues bit for bit.
         """
         meta = {
-            "version": _STATE_VERSION,
+            "version": STATE_VERSION,
             "config": asdict(self.config),
             "choice": asdict(self.choice),
             "rows": self._rows,
@@ -380,12 +338,8 @@ class DynamicLeastSquares:
         width = self.config.d + self.config.targets
         out = {
             "meta": torch.tensor(list(json.dumps(meta).encode()), dtype=torch.uint8),
-            "gram.high": self._gram.high.clone(),
-            "gram.low": self._gram.low.clone(),
-            "pending.rows": torch.cat(
-                [torch.zeros(0, width, dtype=self.dtype, device=self.device), *self._pending]
-            ),
         }
+        out |= self._gram.state()
         out |= self._ledger.state(width, self.dtype)
         if self._queue is not None:
             out |= self._queue.state()
@@ -430,17 +384,7 @@ class DynamicLeastSquares:
         return out
 
     def _restore(self, state: Mapping[str, Tensor], rows: int) -> None:
-        width = self.config.d + self.config.targets
-        for name in ("high", "low"):
-            tensor = state[f"gram.{name}"].to(self.device, torch.float64, copy=True)
-            if tuple(tensor.shape) != (width, width):
-                raise ValueError(f"gram.{name} has shape {tuple(tensor.shape)}, not {(width, width)}")
-            setattr(self._gram, name, tensor)
-        pending = state["pending.rows"].to(self.device, copy=True)
-        if pending.dtype != self.dtype or pending.shape[1] != width:
-            raise ValueError(f"pending.rows is {pending.dtype}, {tuple(pending.shape)}")
-        if pending.shape[0]:
-            self._pending, self._pending_rows = [pending], pending.shape[0]
+        self._gram.restore(state)
         self._ledger.restore(state, self.device)
         if self._queue is not None:
             self._queue.restore(state)
@@ -448,76 +392,18 @@ class DynamicLeastSquares:
             self._sampler.restore(state)
         self._rows = rows
 
-    def _checked(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        d, k = self.config.d, self.config.targets
-        for name, value in (("a", a), ("b", b)):
-            if not isinstance(value, Tensor):
-                raise InvalidInput(name, expected="a torch tensor", got=type(value).__name__)
-            if value.dtype != self.dtype:
-                raise InvalidInput(
-                    name,
-                    expected=f"dtype {self.dtype}",
-                    got=str(value.dtype),
-                    hint=f"use {name}.to({self.dtype})",
-                )
-            if value.device != self.device:
-                raise InvalidInput(name, expected=f"a tensor on {self.device}", got=str(value.device))
-        if a.dim() != 2 or a.shape[1] != d:
-            raise InvalidInput("a", expected=f"shape (m, d) with d = {d}", got=f"shape {tuple(a.shape)}")
-        if a.shape[0] == 0:
-            raise InvalidInput("a", expected="at least one row", got="an empty batch")
-        b = b.unsqueeze(1) if b.dim() == 1 and k == 1 else b
-        if tuple(b.shape) != (a.shape[0], k):
-            raise InvalidInput(
-                "b", expected=f"shape (m, k) = {(a.shape[0], k)}", got=f"shape {tuple(b.shape)}"
-            )
-        largest = min(_LARGEST_ENTRY[self.dtype], _LARGEST_ENTRY[getattr(torch, self.config.product_dtype)])
-        for name, value in (("a", a), ("b", b)):
-            low, high = torch.aminmax(value.detach())
-            # NaN fails both comparisons.
-            if not (float(low) >= -largest and float(high) <= largest):
-                found = "NaN, an infinity" if not bool(torch.isfinite(value).all()) else "larger ones"
-                raise InvalidInput(name, expected=f"finite entries of at most {largest:g}", got=found)
-        return a.detach(), b.detach()
-
     def _issue(self) -> int:
         handle = self._ledger.next_handle
         self._ledger.next_handle += 1
         return handle
 
-    def _sample(self, sampler: LeverageSampler, a: Tensor, b: Tensor) -> None:
-        start = 0
-        while start < a.shape[0]:
-            stop = min(start + sampler.next_limit(), a.shape[0])
-            chosen, weights = sampler.choose(a[start:stop], b[start:stop])
-            if chosen.shape[0]:
-                rows = torch.cat([a[start:stop][chosen], b[start:stop][chosen]], dim=1)
-                self._append(rows * weights.to(rows.dtype).unsqueeze(1))
-            start = stop
-            if sampler.wants_renewal():
-                self._flush()
-                sampler.renew(self._gram.value())
-
     def _switch_to_sampling(self) -> None:
-        self._flush()
         sampler = self._new_sampler()
         sampler.seen = sampler.kept = self._rows
         sampler.renew(self._gram.value())
         self._sampler = sampler
         reason = f"insertion-only, eps={self.config.eps:g}: exact up to row {self._rows}, sampled from there"
         self.choice = Choice("sampled", reason)
-
-    def _append(self, rows: Tensor) -> None:
-        self._pending.append(rows)
-        self._pending_rows += rows.shape[0]
-        if self._pending_rows >= max(256, self.config.d):
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            rows = torch.cat(self._pending) if len(self._pending) > 1 else self._pending[0]
-            self._pending, self._pending_rows = [], 0
-            self._gram.add(rows)
 
     def _ridge(self, mean_diagonal: float) -> float:
         return self.config.ridge + self.config.relative_ridge * mean_diagonal
@@ -527,24 +413,3 @@ class DynamicLeastSquares:
         handles = self._ledger.next_handle
         self._start()
         self._ledger.next_handle = handles
-
-
-def read_meta(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The JSON part of a `state_dict`.
-
-    Raises:
-        InvalidInput: it is missing, malformed or of a newer version.
-    """
-    try:
-        meta: dict[str, Any] = json.loads(bytes(state["meta"].tolist()))
-        version = int(meta["version"])
-        Config(**meta["config"])
-        Choice(**meta["choice"])
-        int(meta["rows"])
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("state", expected="a state_dict with a meta entry", got=repr(error)) from error
-    if version != _STATE_VERSION:
-        raise InvalidInput(
-            "state", expected=f"state version {_STATE_VERSION}", got=version, hint="upgrade stl-algebra"
-        )
-    return meta

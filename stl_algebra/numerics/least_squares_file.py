@@ -59,7 +59,8 @@ class JournaledLeastSquares:
 
     Raises:
         InvalidInput: the folder is new and there is no stream, or its files are not a journal's.
-        Unavailable: the folder cannot be written.
+        Unavailable: the folder cannot be written; from a change, when it is not on disk. `stream` is then a
+            new object without that change.
     """
 
     def __init__(
@@ -139,7 +140,16 @@ class JournaledLeastSquares:
     def _record(self, record: dict[str, Tensor]) -> None:
         content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in record.items()})
         data = memoryview(_HEAD.pack(len(content), zlib.crc32(content)) + content)
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-        if self._sync:
-            os.fsync(self._descriptor)
+        start = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            if self._sync:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            # The change is in memory and not safely on disk: drop what was written and go back to the rest.
+            os.ftruncate(self._descriptor, start)
+            self.close()
+            self.stream = load_least_squares(self._folder / "state.safetensors", self.stream.device)
+            self._open()
+            raise Unavailable(f"cannot write {self._path}: {error.strerror}; nothing was changed") from error

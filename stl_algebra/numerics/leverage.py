@@ -12,7 +12,7 @@ The residual part is essential: without it a stream whose targets change where l
 reference (R, x, RSS) that is out of date only overestimates tau, so it is renewed when the stream or the kept
 rows have grown by a factor, which costs O(d^3) a logarithmic number of times.
 
-What does not belong here: accumulating the kept rows.
+What does not belong here: how the kept rows are summed (`compensated`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from stl_algebra.numerics.compensated import BufferedGram
 
 _GROWTH = 1.3
 _EPS = torch.finfo(torch.float64).eps
@@ -166,3 +168,18 @@ class LeverageSampler:
         self.generator.set_state(state["sampler.generator"].cpu())
         for name in ("whitening", "x", "rss", "dead"):
             setattr(self, name, state[f"sampler.{name}"].to(self.device, copy=True))
+
+
+def feed(sampler: LeverageSampler, gram: BufferedGram, a: Tensor, b: Tensor) -> None:
+    """Offer rows a (m, d) with targets b (m, k) to the sampler; what it keeps goes into the Gram matrix, from
+    which it renews its reference whenever that is out of date, also in the middle of a batch."""
+    start = 0
+    while start < a.shape[0]:
+        stop = min(start + sampler.next_limit(), a.shape[0])
+        chosen, weights = sampler.choose(a[start:stop], b[start:stop])
+        if chosen.shape[0]:
+            rows = torch.cat([a[start:stop][chosen], b[start:stop][chosen]], dim=1)
+            gram.defer(rows * weights.to(rows.dtype).unsqueeze(1))
+        start = stop
+        if sampler.wants_renewal():
+            sampler.renew(gram.value())

@@ -107,6 +107,26 @@ class RowLedger:
                 got=f"{rows.shape[0]} rows with another digest",
             )
 
+    def rows_to_delete(self, handle: int, given: Tensor | None) -> Tensor:
+        """The rows of a live batch, (count, d + k): those that were kept, or else `given`, checked.
+
+        Raises:
+            InvalidInput: none were kept or given, or those given differ from what was inserted.
+        """
+        kept = self.get(handle).rows
+        if kept is None:
+            if given is None:
+                raise InvalidInput(
+                    "a, b", expected="the inserted rows again, because keep_rows is False", got="no rows"
+                )
+            self.check_rows(handle, given)
+            return given
+        if given is not None and not (given.shape == kept.shape and torch.equal(given, kept)):
+            raise InvalidInput(
+                "rows", expected=f"the rows that were inserted under handle {handle}", got="other rows"
+            )
+        return kept
+
     def absorb(self, other: RowLedger) -> dict[int, int]:
         """Append another ledger's batches; returns {its handle: handle here}."""
         renamed = {}

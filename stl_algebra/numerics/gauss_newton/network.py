@@ -1,34 +1,18 @@
 """Regression with a network of dense layers as a least-squares problem, with its Khatri-Rao structure.
 
-With h_l the inputs of dense layer l and D_l the derivative of every output with respect to what layer l puts
-out, the Jacobian rows of one sample are outer products D_l (x) [h_l, 1], so that
-
-    J J^T = sum_l  (H_l H_l^T + bias) * (D_l D_l^T)        (* = Hadamard product)
-
-costs n^2 (width) instead of n^2 M (van den Brand, Peng, Song, Weinstein, arXiv 2006.11648).
-
-What does not belong here: solving, training loops.
+What does not belong here: what follows from the structure (`jacobian`), solving, training loops.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.gauss_newton.jacobian import DenseJacobian, Jacobian, Layer, LayeredJacobian
 from stl_algebra.numerics.gauss_newton.problem import Gram, Problem
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Inputs (n, in) and output derivatives (n, o, out) of one dense layer."""
-
-    inputs: Tensor
-    derivatives: Tensor
-    bias: bool
 
 
 class NetworkProblem(Problem):
@@ -85,7 +69,7 @@ class NetworkProblem(Problem):
 
     def jacobian(self, theta: Tensor) -> Tensor:
         if self.structured:
-            return self._from_layers(self._layers(theta))
+            return self._layers(theta).matrix()
 
         def one(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
             out: Tensor = torch.func.functional_call(self.module, parameters, (sample.unsqueeze(0),))
@@ -97,29 +81,13 @@ class NetworkProblem(Problem):
         rows = self.inputs.shape[0] * self.outputs
         return torch.cat([per_sample[name].reshape(rows, -1) for name in self._named], dim=1).detach()
 
+    def linearise(self, theta: Tensor) -> Jacobian:
+        return self._layers(theta) if self.structured else DenseJacobian(self.jacobian(theta))
+
     def gram(self, theta: Tensor) -> Gram:
-        total: Tensor | None = None
-        for layer in self._layers(theta):
-            inner = layer.inputs @ layer.inputs.mT + float(layer.bias)
-            d = layer.derivatives.flatten(0, 1)
-            outer = d @ d.mT
-            if self.outputs > 1:
-                inner = inner.repeat_interleave(self.outputs, 0).repeat_interleave(self.outputs, 1)
-            term = outer.mul_(inner)
-            total = term if total is None else total.add_(term)
-        assert total is not None
-        return Gram("residuals", total)
+        return Gram("residuals", self._layers(theta).gram())
 
-    def _from_layers(self, layers: list[_Layer]) -> Tensor:
-        pieces = []
-        for layer in layers:
-            weight = torch.einsum("nop,nq->nopq", layer.derivatives, layer.inputs)
-            pieces.append(weight.flatten(2).flatten(0, 1))
-            if layer.bias:
-                pieces.append(layer.derivatives.flatten(0, 1))
-        return torch.cat(pieces, dim=1)
-
-    def _layers(self, theta: Tensor) -> list[_Layer]:
+    def _layers(self, theta: Tensor) -> LayeredJacobian:
         """Run once with hooks that record each dense layer's input and output, in the order of parameters."""
         seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -140,10 +108,12 @@ class NetworkProblem(Problem):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [
-            _Layer(seen[layer][0], torch.stack([s[index] for s in slopes], dim=1), layer.bias is not None)
-            for index, layer in enumerate(self._linear)
-        ]
+        return LayeredJacobian(
+            tuple(
+                Layer(seen[layer][0], torch.stack([s[index] for s in slopes], dim=1), layer.bias is not None)
+                for index, layer in enumerate(self._linear)
+            )
+        )
 
     def _all_trainable(self, named: dict[str, nn.Parameter]) -> bool:
         # Shared or frozen parameters break the one-block-per-layer layout.

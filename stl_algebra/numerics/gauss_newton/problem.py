@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.cp_levenberg_marquardt import cp_gradient, cp_gram, cp_reconstruct
+from stl_algebra.numerics.gauss_newton.jacobian import DenseJacobian, Jacobian
 
 Side = Literal["residuals", "parameters"]
 
@@ -59,6 +60,10 @@ class Problem:
         """J, (m, M): J[i, j] = d r_i / d theta_j."""
         out: Tensor = torch.func.jacrev(self.residual)(theta)
         return out.detach()
+
+    def linearise(self, theta: Tensor) -> Jacobian:
+        """J as a linear map; the matrix unless a problem knows better."""
+        return DenseJacobian(self.jacobian(theta))
 
     def jvp(self, theta: Tensor, direction: Tensor) -> Tensor:
         """J direction, (m,)."""

@@ -12,12 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from stl_algebra.numerics.gauss_newton.problem import Problem
 from stl_algebra.numerics.sketches import make_sketch
+
+# Columns of a Gram matrix that are formed together.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,15 @@ def prepare_iterative(
     sketch: str | None = "sparse",
     tolerance: float = 1e-2,
     seed: int = 0,
-    width_factor: float = 3.0,
+    width_factor: float = 3.5,
     limit: int = 2000,
 ) -> Prepared:
-    """Explicit Jacobian, a sketch of its longer side, QR, and preconditioned conjugate gradients.
+    """A sketch of the Jacobian's longer side, its triangular factor, and preconditioned conjugate gradients.
 
     With W the Jacobian or its transpose so that W is (p, q) with p <= q, S a sketch of q to about
     width_factor * p, and R the triangular factor of [S W^T; sqrt(mu) I], R^T R is close to W W^T + mu I:
     conjugate gradients preconditioned by R need O(log 1 / tolerance) steps whatever the condition number.
+    The Jacobian is used as a linear map (`Problem.linearise`): an overparametrised network's is never written out.
 
     Args:
         problem, theta, residual: where.
@@ -109,32 +114,42 @@ def prepare_iterative(
         width_factor: rows of the sketch per row of W.
         limit: most conjugate-gradient steps.
     """
-    jacobian = problem.jacobian(theta)
-    gradient = jacobian.mT @ residual
-    tall = jacobian.shape[0] > jacobian.shape[1]
-    wide = jacobian.mT if tall else jacobian
-    p, q = wide.shape
-    small = None
-    width = min(math.ceil(width_factor * p), q)
+    jacobian = problem.linearise(theta)
+    gradient = jacobian.transposed_times(residual)
+    rows, columns = jacobian.shape
+    tall = rows > columns
+    p, q = min(rows, columns), max(rows, columns)
+    small = gram = None
     if sketch is not None:
-        small = make_sketch(sketch, q, width, seed)(wide.mT)
+        small = jacobian.sketched(make_sketch(sketch, q, min(math.ceil(width_factor * p), q), seed))
+        gram = _lower_gram(small)
 
     def solve(mu: float) -> Step:
-        root = None
-        if small is not None:
-            lift = torch.eye(p, dtype=small.dtype, device=small.device) * math.sqrt(mu)
-            root = torch.linalg.qr(torch.cat([small, lift]), mode="r").R
+        root = None if small is None or gram is None else _triangle(small, gram, mu)
+        down, up = (
+            (jacobian.transposed_times, jacobian.times)
+            if tall
+            else (jacobian.times, jacobian.transposed_times)
+        )
         right = -(gradient if tall else residual)
-        y, image, steps = conjugate_gradients(wide, mu, right, root, tolerance, limit)
-        return Step(y, wide.mT @ y, steps) if tall else Step(image, wide @ image, steps)
+        y, image, steps = conjugate_gradients(down, up, mu, right, q, root, tolerance, limit)
+        return Step(y, image, steps) if tall else Step(image, jacobian.times(image), steps)
 
-    return Prepared(gradient, float(wide.square().sum() / p), solve)
+    return Prepared(gradient, jacobian.energy() / p, solve)
 
 
 def conjugate_gradients(
-    wide: Tensor, mu: float, right: Tensor, root: Tensor | None, tolerance: float, limit: int
+    times: Callable[[Tensor], Tensor],
+    transposed_times: Callable[[Tensor], Tensor],
+    mu: float,
+    right: Tensor,
+    q: int,
+    root: Tensor | None,
+    tolerance: float,
+    limit: int,
 ) -> tuple[Tensor, Tensor, int]:
-    """Solve (W W^T + mu I) y = right, preconditioned by R^T R; returns y, W^T y and the number of steps."""
+    """Solve (W W^T + mu I) y = right for W (p, q) given as v -> W v and u -> W^T u, preconditioned by R^T R;
+    returns y, W^T y and the number of steps."""
 
     def precondition(v: Tensor) -> Tensor:
         if root is None:
@@ -143,15 +158,15 @@ def conjugate_gradients(
         whole: Tensor = torch.linalg.solve_triangular(root, half, upper=True)
         return whole.squeeze(1)
 
-    y, image = torch.zeros_like(right), torch.zeros(wide.shape[1], dtype=wide.dtype, device=wide.device)
+    y, image = torch.zeros_like(right), right.new_zeros(q)
     rest = right.clone()
     goal = tolerance * float(torch.linalg.vector_norm(right))
     z = precondition(rest)
     direction, energy = z, float(rest @ z)
     steps = 0
     while steps < limit and float(torch.linalg.vector_norm(rest)) > goal:
-        lifted = wide.mT @ direction
-        applied = wide @ lifted + mu * direction
+        lifted = transposed_times(direction)
+        applied = times(lifted) + mu * direction
         curvature = float(direction @ applied)
         if not curvature > 0:
             break
@@ -162,6 +177,27 @@ def conjugate_gradients(
         direction, energy = z + (renewed / energy) * direction, renewed
         steps += 1
     return y, image, steps
+
+
+def _lower_gram(small: Tensor) -> Tensor:
+    """small^T small on and below the diagonal, by blocks: about half of the work."""
+    p = small.shape[1]
+    gram = small.new_zeros(p, p)
+    for start in range(0, p, _BLOCK):
+        gram[start:, start : start + _BLOCK] = small[:, start:].mT @ small[:, start : start + _BLOCK]
+    return gram
+
+
+def _triangle(small: Tensor, gram: Tensor, mu: float) -> Tensor:
+    """R with R^T R = small^T small + mu I: Cholesky of the Gram matrix, whose lower half is read; QR where
+    rounding left it indefinite."""
+    damped = gram.clone()
+    damped.diagonal().add_(mu)
+    lower, info = torch.linalg.cholesky_ex(damped)
+    if int(info) == 0:
+        return cast(Tensor, lower.mT)
+    eye = torch.eye(small.shape[1], dtype=small.dtype, device=small.device) * math.sqrt(mu)
+    return cast(Tensor, torch.linalg.qr(torch.cat([small, eye]), mode="r").R)
 
 
 def _cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stl_algebra import InvalidInput
+from stl_algebra.benchmarks.accuracy import largest_excess
 from stl_algebra.numerics.dynamic_least_squares import DynamicLeastSquares
 
 
@@ -13,6 +14,13 @@ def draw(m, d, k=1, seed=0):
     g = torch.Generator().manual_seed(seed)
     a = torch.randn(m, d, generator=g, dtype=torch.float64)
     return a, a @ torch.ones(d, k, dtype=torch.float64) + torch.randn(m, k, generator=g, dtype=torch.float64)
+
+
+def rotated(m, d):
+    """Rows of condition number 1e5 whose columns all look alike."""
+    a, b = draw(m, d)
+    turn = torch.linalg.qr(draw(d, d, seed=3)[0]).Q
+    return (a * torch.logspace(0, -5, d, dtype=torch.float64)) @ turn, b
 
 
 def excess(x, a, b):
@@ -25,28 +33,41 @@ def same_state(first, second):
     return mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-@pytest.mark.parametrize("pairs", [1000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_exact_after_insert_delete_pairs_with_spikes(pairs):
-    d, live = 48, []
-    stream = DynamicLeastSquares(d, mode="exact")
-    a, b = draw(400, d)
-    live = [(stream.insert(a[i : i + 1], b[i : i + 1]), i) for i in range(400)]
+def churn(stream, a, b, pairs, spikes):
+    """Insert/delete pairs that end with exactly the rows of a and b live, each deleted many times before."""
+    count = len(a)
+    live = [stream.insert(a[i : i + 1], b[i : i + 1]) for i in range(count)]
     for pair in range(pairs):
-        if pair % 50 == 0:
+        if spikes and pair % 50 == 0:
             stream.delete(stream.insert(1e6 * a[:1], -1e6 * b[1:2]))
-        index = pair % 400
-        stream.delete(live[index][0])
-        live[index] = (stream.insert(a[index : index + 1], b[index : index + 1]), index)
+        index = pair % count
+        stream.delete(live[index])
+        live[index] = stream.insert(a[index : index + 1], b[index : index + 1])
+
+
+PAIRS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_exact_after_insert_delete_pairs_with_spikes(pairs):
+    a, b = draw(400, 48)
+    stream = DynamicLeastSquares(48, mode="exact")
+    churn(stream, a, b, pairs, spikes=True)
     assert excess(stream.solve().x, a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("pairs", PAIRS)
+def test_exact_after_insert_delete_pairs_of_rotated_rows(pairs):
+    a, b = rotated(400, 48)
+    stream = DynamicLeastSquares(48, mode="exact")
+    churn(stream, a, b, pairs, spikes=False)
+    assert excess(stream.solve().x, a, b) <= 1e-9
 
 
 @pytest.mark.parametrize("deletions", ["any", "window"])
 def test_rotated_rows_of_condition_1e5(deletions):
-    d = 48
-    a, b = draw(600, d)
-    q = torch.linalg.qr(draw(d, d, seed=3)[0]).Q
-    a = (a * torch.logspace(0, -5, d, dtype=torch.float64)) @ q
-    stream = DynamicLeastSquares(d, mode="exact", deletions=deletions)
+    a, b = rotated(600, 48)
+    stream = DynamicLeastSquares(48, mode="exact", deletions=deletions)
     for start in range(0, 600, 30):
         stream.insert(a[start : start + 30], b[start : start + 30])
     stream.expire(395)
@@ -107,6 +128,26 @@ def test_sampling_keeps_little_and_stays_within_eps():
     assert "sampled from there" in automatic.choice.reason
 
 
+HOSTILE = ["gaussian", "rotated", "coherent", "rotating", "adaptive-targets", "adaptive-rows"]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("eps", [0.1, 0.01])
+def test_hostile_streams_stay_within_eps(kind, eps):
+    assert largest_excess(kind, eps, 0, "full") <= eps
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_uniform_sampling_fails_the_same_streams(kind):
+    assert largest_excess(kind, 0.1, 0, "uniform") > 0.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sampling_without_the_residual_term_fails_the_adversary(seed):
+    assert largest_excess("adaptive-targets", 0.1, seed, "no-residual") > 0.1
+    assert largest_excess("adaptive-targets", 0.1, seed, "full") <= 0.1
+
+
 def test_rank_deficient_answers_are_flagged_and_of_smallest_norm():
     a, b = draw(30, 8)
     a[:, 2] = 0
@@ -126,6 +167,36 @@ def test_rank_deficient_answers_are_flagged_and_of_smallest_norm():
         stream.delete(1)
         assert stream.rows == 0
         assert torch.equal(stream.solve().x, torch.zeros(8, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("deletions", ["any", "window"])
+def test_deletion_below_full_rank_is_flagged_and_of_smallest_norm(deletions):
+    a, b = draw(24, 8)
+    stream = DynamicLeastSquares(8, deletions=deletions)
+    for start in range(0, 24, 4):
+        stream.insert(a[start : start + 4], b[start : start + 4])
+    assert stream.solve().flags == ()
+    for handle in range(5):
+        stream.delete(handle)
+    found = stream.solve()
+    assert (found.rank, stream.rows) == (4, 4)
+    assert set(found.flags) == {"fewer_rows_than_columns", "rank_deficient"}
+    least = torch.linalg.lstsq(a[20:], b[20:], driver="gelsd").solution
+    assert torch.allclose(found.x, least, atol=1e-9)
+
+
+def test_rows_given_again_are_checked_bit_for_bit():
+    a, b = draw(9, 4)
+    stream = DynamicLeastSquares(4, keep_rows=False)
+    handle = stream.insert(a, b)
+    for wrong in (a * (1 + 1e-15), -a, a[:8]):
+        with pytest.raises(InvalidInput, match=f"inserted under handle {handle}"):
+            stream.delete(handle, wrong, b[: len(wrong)])
+    with pytest.raises(InvalidInput, match="keep_rows is False"):
+        stream.delete(handle)
+    assert stream.rows == 9
+    stream.delete(handle, a, b)
+    assert stream.rows == 0
 
 
 def test_merged_streams_equal_one():

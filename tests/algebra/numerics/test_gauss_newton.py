@@ -1,5 +1,7 @@
 """Jacobians against finite differences, structured Grams against explicit ones, and what the loop reaches."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -47,6 +49,14 @@ def test_derivatives(problem):
     u, v = torch.randn(jacobian.shape[0]).double(), torch.randn(jacobian.shape[1]).double()
     assert torch.allclose(problem.vjp(theta, u), jacobian.mT @ u, atol=1e-12)
     assert torch.allclose(problem.jvp(theta, v), jacobian @ v, atol=1e-12)
+    linear = problem.linearise(theta)
+    assert linear.shape == tuple(jacobian.shape)
+    assert torch.allclose(linear.transposed_times(u), jacobian.mT @ u, atol=1e-12)
+    assert torch.allclose(linear.times(v), jacobian @ v, atol=1e-12)
+    assert linear.energy() == pytest.approx(float(jacobian.square().sum()))
+    longer = jacobian if jacobian.shape[0] > jacobian.shape[1] else jacobian.mT
+    sketch = make_sketch("sparse", longer.shape[0], longer.shape[0])
+    assert torch.allclose(linear.sketched(sketch), sketch(longer), atol=1e-12)
     if problem.structured:
         gram = problem.gram(theta)
         explicit = jacobian @ jacobian.mT if gram.side == "residuals" else jacobian.mT @ jacobian
@@ -79,11 +89,12 @@ def test_sketch_preconditions_where_plain_conjugate_gradients_crawl():
     problem = FunctionProblem(lambda t: matrix @ t - 1, torch.zeros(3000, dtype=torch.float64))
     residual = problem.residual(problem.start)
     steps = {}
-    for sketch in ("sparse", "srht", None):
-        prepared = prepare_iterative(problem, problem.start, residual, sketch=sketch)
-        steps[sketch] = prepared.solve(1e-8 * prepared.scale).inner
-    assert max(steps["sparse"], steps["srht"]) <= 15
-    assert steps[None] >= 5 * steps["sparse"]
+    for sketch, seed in (("sparse", 0), ("sparse", 1), ("srht", 0), ("srht", 1), (None, 0)):
+        prepared = prepare_iterative(problem, problem.start, residual, sketch=sketch, seed=seed)
+        steps[sketch, seed] = prepared.solve(1e-8 * prepared.scale).inner
+    plain = steps.pop((None, 0))
+    assert max(steps.values()) <= 15
+    assert plain >= 5 * max(steps.values())
 
 
 def test_optimizer_front_trains_in_place():
@@ -103,6 +114,30 @@ def test_selector():
     assert select_solver("auto", structured=False, **(kind | {"tolerance": 1e-6})).solver == "dense"
     with pytest.raises(InvalidInput, match="solver"):
         select_solver("magic", structured=True, **kind)
+
+
+def test_sparse_sketch_does_not_care_how_a_matrix_is_stored_and_warns_of_nothing():
+    matrix = torch.randn(1000, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sketch = make_sketch("sparse", 1000, 300)
+        standing, lying = sketch(matrix), sketch(matrix.mT.contiguous().mT)
+    assert torch.allclose(standing, lying, atol=1e-14)
+    dense = sketch(torch.eye(1000, dtype=torch.float64))
+    assert torch.equal((dense != 0).sum(0), torch.full((1000,), 2))
+    assert torch.allclose(standing, dense @ matrix, atol=1e-13)
+
+
+def test_preconditioner_survives_a_gram_matrix_that_rounding_made_indefinite():
+    g = torch.Generator().manual_seed(0)
+    matrix = torch.logspace(0, -6, 60).unsqueeze(1) * torch.randn(60, 600, generator=g)
+    problem = FunctionProblem(lambda t: matrix @ t - 1, torch.zeros(600))
+    prepared = prepare_iterative(problem, problem.start, problem.residual(problem.start))
+    mu = 1e-9 * prepared.scale
+    found = prepared.solve(mu)
+    plain = prepare_iterative(problem, problem.start, problem.residual(problem.start), sketch=None)
+    assert torch.isfinite(found.step).all()
+    assert found.inner < plain.solve(mu).inner
 
 
 @pytest.mark.parametrize("kind", list(SKETCHES))

@@ -1,9 +1,16 @@
 """Saved states and journals survive, and the stop rule stops when and only when rows are enough."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from stl_algebra import InvalidInput
+from stl_algebra.errors import Unavailable
 from stl_algebra.numerics import (
     DynamicLeastSquares,
     HeldOutStop,
@@ -50,6 +57,68 @@ def test_a_journal_cut_anywhere_loses_at_most_the_last_change(tmp_path):
     final.close()
     with pytest.raises(InvalidInput, match="stream"):
         JournaledLeastSquares(tmp_path / "new")
+
+
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
+    a, b = draw(30, 3)
+    journal = JournaledLeastSquares(tmp_path / "stream", DynamicLeastSquares(3))
+    journal.insert(a[:10], b[:10])
+    answer, write = journal.stream.solve().x, os.write
+
+    def half(descriptor, data):
+        if len(data) < 300:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:300])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(Unavailable, match="No space left"):
+        journal.insert(a[10:20], b[10:20])
+    monkeypatch.undo()
+    assert torch.equal(journal.stream.solve().x, answer)
+    journal.insert(a[20:], b[20:])
+    journal.close()
+    again = JournaledLeastSquares(tmp_path / "stream")
+    assert again.stream.rows == 20
+    assert torch.equal(again.stream.solve().x, journal.stream.solve().x)
+    again.close()
+
+
+ENDLESS_INSERTS = """
+import sys
+import torch
+from stl_algebra.numerics import DynamicLeastSquares, JournaledLeastSquares
+
+stream = JournaledLeastSquares(sys.argv[1], DynamicLeastSquares(3))
+while True:
+    a = torch.arange(3, dtype=torch.float64).reshape(1, 3) + stream.stream.rows ** 0.5
+    stream.insert(a.sin(), a[:, :1])
+    print(stream.stream.rows, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_at_most_the_insert_in_flight(tmp_path):
+    reported = 0
+    for lines in (1, 7, 40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS_INSERTS, tmp_path / "stream"], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(lines):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        # What it had still printed before it died counts as reported too.
+        reported = max([reported + lines, *(int(line) for line in child.stdout.read().split("\n")[:-1])])
+        assert child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        again = JournaledLeastSquares(tmp_path / "stream")
+        assert reported <= again.stream.rows <= reported + 1
+        expected = DynamicLeastSquares(3)
+        for row in range(again.stream.rows):
+            a = torch.arange(3, dtype=torch.float64).reshape(1, 3) + row**0.5
+            expected.insert(a.sin(), a[:, :1])
+        assert torch.equal(again.stream.solve().x, expected.solve().x)
+        reported = again.stream.rows
+        again.close()
 
 
 def test_file_round_trip(tmp_path):
