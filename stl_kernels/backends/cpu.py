@@ -3,9 +3,10 @@
 For one tile row the tiles are a matrix (n*k, L), in place for strided tiles. So encoding is the
 batched product factor (r, n*k) times that, over tile rows, decoding likewise, and between them the encoded
 operands lie in memory as (I, r, L): each core product reads its rows at stride r*L, which BLAS takes as a
-leading dimension. Nothing is transposed. Consecutive tiles cost one copy in and one copy out, made piecewise so that
-they stay in the cache. The whole layer runs in blocks of hundreds of tile rows whose workspace is kept: fresh
-memory would cost more to touch than to compute in. There is no loop over tiles or over the r products.
+leading dimension. Nothing is transposed. Consecutive tiles cost one copy in and one copy out, made piecewise
+so that they stay in the cache. The whole layer runs in blocks of hundreds of tile rows whose workspace is
+kept: fresh memory would cost more to touch than to compute in. There is no loop over tiles or over the r
+products.
 
 What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.checks`).
 """
@@ -164,7 +165,7 @@ def _decode_into(
             continue
         entries = torch.bmm(decoder, part)
         if not fits:
-            into.copy_(from_tiles(entries, *into.shape, n, m, None, strided, bias))
+            into.copy_(from_tiles(entries, into.shape[0], columns, n, m, None, strided, bias))
             continue
         # Entries go to their places, with the bias, in one pass.
         source, target = entries.view(-1, n, m, tiles).transpose(2, 3), into.view(-1, n, tiles, m)
