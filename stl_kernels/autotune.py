@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
+from stl_kernels.peaks import cache_folder
 
 _memory: dict[Path, dict[str, str]] = {}
 
@@ -26,11 +26,9 @@ def cache_file(device: torch.device) -> Path:
     """The file for a device model and the versions of torch and triton."""
     import triton
 
-    folder = os.environ.get("STL_KERNELS_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stl-algebra" / "autotune"
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     name = f"{model}-torch{torch.__version__}-triton{triton.__version__}"
-    return (Path(folder) if folder else base) / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
+    return cache_folder("autotune") / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
 
 
 def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[], Any]]) -> str:

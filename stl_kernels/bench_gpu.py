@@ -17,9 +17,12 @@ import torch
 
 from stl_algebra.errors import StlError, Unavailable
 from stl_algebra.files import write_atomically
-from stl_kernels.benchmarks import environment, interleaved, measure_peaks, random_encoders
+from stl_kernels.benchmarks import random_encoders
+from stl_kernels.calibrate import measure_peaks
 from stl_kernels.layer import STLLinear
-from stl_kernels.roofline import Peaks, predict
+from stl_kernels.peaks import Peaks
+from stl_kernels.roofline import predict
+from stl_kernels.timing import environment, interleaved
 
 RANKS = (16, 24, 32, 48)
 SQUARES = (1024, 2048, 4096, 8192, 16384)
@@ -83,7 +86,9 @@ def measure(shape: tuple[int, int, int], peaks: Peaks, rounds: int = 15) -> list
         entry = {"shape": list(shape), "method": name, "error": errors.get(name), **spread}
         entry["speedup"] = times["dense"]["median_s"] / spread["median_s"]
         if name.startswith("stl"):
-            entry["predicted_s"] = predict(shape, random_encoders(int(name[3:])), "bfloat16", peaks).total
+            entry["predicted_s"] = predict(
+                shape, random_encoders(int(name[3:])), "bfloat16", peaks, tiling="strided"
+            ).total
         rows_out.append(entry)
     return rows_out
 

@@ -1,18 +1,18 @@
-"""Measuring: the layer beside the dense product in one run, interleaved, and a device's peaks.
+"""Measuring: layers beside the dense product in one run, interleaved, with the prediction beside them.
 
-`python -m stl_kernels.benchmarks` prints the CPU table last and writes its JSON; `bench_layer` is what a
-command line calls. What does not belong here: the prediction's formulas (`stl_kernels.roofline`).
+`python -m stl_kernels.benchmarks` measures the CPU's peaks and the CPU shapes, writes JSON and a figure under
+results/cpu/ and prints one table last; `bench_layer` is what a command line calls.
+What does not belong here: peaks (`stl_kernels.calibrate`), the prediction (`stl_kernels.roofline`).
 """
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
-import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,55 +21,92 @@ import torch
 
 from stl_algebra.bilinear import BilinearAlgorithm
 from stl_algebra.files import write_atomically
+from stl_kernels.calibrate import measure_peaks
 from stl_kernels.layer import STLLinear
-from stl_kernels.roofline import Peaks, predict
+from stl_kernels.peaks import Peaks
+from stl_kernels.roofline import predict
+from stl_kernels.timing import environment, interleaved
 
-
-def _seconds(run: Callable[[], Any], device: torch.device) -> float:
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def interleaved(runs: dict[str, Callable[[], Any]], device: torch.device, rounds: int) -> dict[str, Any]:
-    """Median and extremes of each run's seconds, the runs alternating so that drift hits all alike."""
-    for run in runs.values():
-        _seconds(run, device)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(_seconds(run, device))
-    return {
-        name: {"median_s": statistics.median(t), "min_s": min(t), "max_s": max(t)}
-        for name, t in times.items()
-    }
-
-
-def measure_peaks(dtype: torch.dtype = torch.float32, device: str = "cpu", rounds: int = 7) -> Peaks:
-    """FLOP/s of a 2048^3 product, bytes/s of a copy of 256 MB (read plus written), seconds of an empty op."""
-    place = torch.device(device)
-    x, y = (torch.randn(2048, 2048, device=place).to(dtype) for _ in range(2))
-    source = torch.randn(1 << 26, device=place)
-    target, one = torch.empty_like(source), torch.zeros(1, device=place)
-    times = interleaved(
-        {"gemm": lambda: x @ y, "copy": lambda: target.copy_(source), "empty": lambda: one.add_(1)},
-        *(place, rounds),
-    )
-    name = str(dtype).removeprefix("torch.")
-    return Peaks(
-        device,
-        {name: 2 * 2048**3 / times["gemm"]["median_s"]},
-        2 * source.nbytes / times["copy"]["median_s"],
-        times["empty"]["median_s"],
-        f"measured {datetime.now(UTC).date()} on {platform.processor() or platform.machine()}",
-    )
+Shape = tuple[int, int, int]
+# (N, K, M), ranks, tilings. The last five: linear layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
+CASES: tuple[tuple[str, Shape, tuple[int, ...], tuple[str, ...]], ...] = (
+    ("square", (1024, 1024, 1024), (16, 24, 32, 48), ("strided", "consecutive")),
+    ("square", (2048, 2048, 2048), (16, 24, 32, 48), ("strided", "consecutive")),
+    ("square", (4096, 4096, 4096), (24,), ("strided", "consecutive")),
+    ("Llama-3.2-1B mlp up", (64, 2048, 8192), (24,), ("strided",)),
+    ("Llama-3.2-1B mlp up", (1024, 2048, 8192), (24,), ("strided",)),
+    ("Qwen2.5-7B query", (1024, 3584, 3584), (24,), ("strided",)),
+    ("ViT-B mlp", (64, 768, 3072), (24,), ("strided",)),
+    ("ViT-B mlp", (4096, 768, 3072), (16, 24), ("strided",)),
+    ("one token", (1, 2048, 2048), (24,), ("strided",)),
+)
 
 
 @torch.no_grad()
+def bench_shape(
+    shape: Shape,
+    encoders: Sequence[BilinearAlgorithm],
+    tilings: Sequence[str],
+    peaks: Peaks,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    rounds: int = 15,
+    budget: float = 15.0,
+) -> list[dict[str, Any]]:
+    """Dense and every (encoders, tiling) on X (N, K) times W (K, M), all alternating in one run.
+
+    Each entry holds medians, spread, the prediction from `peaks`, and `error`, the relative error of the
+    layer to its own float64 reference on a few rows, computed first.
+    """
+    place = torch.device(device)
+    rows, inner, columns = shape
+    dense = torch.nn.Linear(inner, columns, bias=False, device=place, dtype=dtype)
+    x = torch.randn(rows, inner, device=place).to(dtype)
+    runs: dict[str, Callable[[], Any]] = {"dense": partial(dense, x)}
+    entries = []
+    for algorithm in encoders:
+        for tiling in tilings:
+            layer = STLLinear.from_linear(dense, algorithm, tiling=tiling, row_grouping="rows")
+            few = x[: 4 * algorithm.tile.n]
+            exact = STLLinear.from_linear(
+                dense, algorithm, tiling=tiling, row_grouping="rows", backend="reference"
+            )
+            exact.load_state_dict(layer.state_dict())
+            expected = exact.double()(few.double())
+            error = float((layer(few).double() - expected).norm() / expected.norm())
+            runs[f"{algorithm.rank} {tiling}"] = partial(layer, x)
+            entries.append((algorithm, tiling, error))
+    times = interleaved(runs, place, rounds, budget)
+    results = []
+    for algorithm, tiling, error in entries:
+        stl = times[f"{algorithm.rank} {tiling}"]
+        forecast = predict(shape, algorithm, str(dtype).removeprefix("torch."), peaks, tiling=tiling)
+        speedup = times["dense"]["median_s"] / stl["median_s"]
+        results.append(
+            {
+                "shape": list(shape),
+                "rank": algorithm.rank,
+                "tile": str(algorithm.tile),
+                "dtype": str(dtype),
+                "tiling": tiling,
+                "error": error,
+                "dense": times["dense"],
+                "stl": stl,
+                "speedup": speedup,
+                "predicted_stl_s": forecast.total,
+                "predicted_dense_s": forecast.dense,
+                "predicted_speedup": forecast.speedup,
+                "predicted_over_measured_speedup": forecast.speedup / speedup,
+                "predicted_over_measured_stl_s": forecast.total / stl["median_s"],
+                "verdict": forecast.verdict,
+            }
+        )
+    return results
+
+
 def bench_layer(
-    shape: tuple[int, int, int],
+    shape: Shape,
     encoders: BilinearAlgorithm,
     *,
     dtype: torch.dtype = torch.float32,
@@ -78,52 +115,9 @@ def bench_layer(
     rounds: int = 9,
     peaks: Peaks | None = None,
 ) -> dict[str, Any]:
-    """Dense and STL products of X (N, K) and W (K, M), alternating; medians, spread, prediction beside them.
-
-    The relative error of the layer to its own float64 reference is checked first (`error`).
-    """
-    place = torch.device(device)
-    rows, inner, columns = shape
-    dense = torch.nn.Linear(inner, columns, bias=False, device=place, dtype=dtype)
-    layer = STLLinear.from_linear(dense, encoders, tiling=tiling, row_grouping="rows")
-    x = torch.randn(rows, inner, device=place).to(dtype)
-    few = x[: 4 * encoders.tile.n]
-    exact = STLLinear.from_linear(dense, encoders, tiling=tiling, row_grouping="rows", backend="reference")
-    exact.load_state_dict(layer.state_dict())
-    expected = exact.double()(few.double())
-    error = float((layer(few).double() - expected).norm() / expected.norm())
-    times = interleaved({"dense": lambda: dense(x), "stl": lambda: layer(x)}, place, rounds)
+    """`bench_shape` of one algorithm and tiling; the peaks are measured first when none are given."""
     peaks = peaks or measure_peaks(dtype, device)
-    forecast = predict(shape, encoders, str(dtype).removeprefix("torch."), peaks)
-    return {
-        "shape": list(shape),
-        "rank": encoders.rank,
-        "tile": str(encoders.tile),
-        "dtype": str(dtype),
-        "tiling": tiling,
-        "error": error,
-        **times,
-        "speedup": times["dense"]["median_s"] / times["stl"]["median_s"],
-        "predicted_stl_s": forecast.total,
-        "predicted_dense_s": forecast.dense,
-        "predicted_speedup": forecast.speedup,
-    }
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Device, date, versions and command, for a results file."""
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    return {
-        "device": name,
-        "threads": torch.get_num_threads(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "command": " ".join(["python -m stl_kernels.benchmarks", *sys.argv[1:]]),
-    }
+    return bench_shape(shape, [encoders], [tiling], peaks, dtype=dtype, device=device, rounds=rounds)[0]
 
 
 def random_encoders(rank: int, seed: int = 0) -> BilinearAlgorithm:
@@ -133,23 +127,59 @@ def random_encoders(rank: int, seed: int = 0) -> BilinearAlgorithm:
     return BilinearAlgorithm("4", x, w, y)
 
 
-def main(
-    device: str = "cpu", cases: Sequence[tuple[int, int]] = ((2048, 24), (2048, 16), (4096, 24))
-) -> None:
-    """Run the square `cases` (size, rank) in both tilings, write JSON under results/, print one table."""
-    peaks = measure_peaks(torch.float32, device)
-    results = [
-        bench_layer((size,) * 3, random_encoders(rank), device=device, tiling=tiling, peaks=peaks)
-        for size, rank in cases
-        for tiling in ("strided", "consecutive")
-    ]
-    path = Path("results") / device / "layer.json"
-    write_atomically(path, json.dumps({**environment(device), "results": results}, indent=1))
-    print("size rank tiling       dense ms   stl ms  speedup  predicted  error")
+def draw(results: Path) -> Path:
+    """The figure of a results file, beside it: measured and predicted speedup, bars for the spread."""
+    from matplotlib.figure import Figure
+
+    record = json.loads(results.read_text("utf-8"))
+    entries = record["results"]
+    figure = Figure(figsize=(9, 1.2 + 0.28 * len(entries)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(entries))
+    measured = np.array([e["speedup"] for e in entries])
+    # The median dense time over the layer's slowest and fastest round.
+    low = np.array([e["dense"]["median_s"] / e["stl"]["max_s"] for e in entries])
+    high = np.array([e["dense"]["median_s"] / e["stl"]["min_s"] for e in entries])
+    axes.barh(places, measured, xerr=[measured - low, high - measured], color="#7aa6c2", label="measured")
+    axes.plot([e["predicted_speedup"] for e in entries], places, "k|", markersize=9, label="predicted")
+    axes.axvline(1.0, color="#888888", linewidth=0.8)
+    axes.set_yticks(
+        places,
+        [f"{'x'.join(map(str, e['shape']))}  r={e['rank']}  {e['tiling']}" for e in entries],
+        fontsize=7,
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel("speed relative to torch's dense layer")
+    axes.set_title(f"{record['device']}, float32, {record['date'][:10]}", fontsize=9)
+    axes.legend(loc="lower right", fontsize=8)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return write_atomically(results.with_suffix(".png"), image.getvalue())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the peaks and `CASES`, write JSON and the figure, print one table."""
+    parser = argparse.ArgumentParser(prog="python -m stl_kernels.benchmarks", description=main.__doc__)
+    parser.add_argument("--out", default="results/cpu", help="folder of the results")
+    out = Path(parser.parse_args(arguments).out)
+    print("measuring peaks", file=sys.stderr)
+    head = environment("cpu")
+    peaks = measure_peaks(torch.float32, "cpu")
+    results: list[dict[str, Any]] = []
+    for label, shape, ranks, tilings in CASES:
+        print(f"measuring {label} {shape}", file=sys.stderr)
+        entries = bench_shape(shape, [random_encoders(rank) for rank in ranks], tilings, peaks)
+        results += [{"layer": label, **entry} for entry in entries]
+    path = write_atomically(
+        out / "layer.json", json.dumps({**head, "peaks": vars(peaks), "results": results}, indent=1) + "\n"
+    )
+    draw(path)
+    print(f"{'N x K x M':>16s} rank tiling       dense ms   stl ms  speedup  predicted  error")
     for r in results:
-        size, dense, stl = r["shape"][0], 1e3 * r["dense"]["median_s"], 1e3 * r["stl"]["median_s"]
+        name = "x".join(map(str, r["shape"]))
+        dense, stl = 1e3 * r["dense"]["median_s"], 1e3 * r["stl"]["median_s"]
         print(
-            f"{size:4d} {r['rank']:4d} {r['tiling']:11s} {dense:9.1f} {stl:8.1f} {r['speedup']:7.2f}x"
+            f"{name:>16s} {r['rank']:4d} {r['tiling']:11s} {dense:9.2f} {stl:8.2f} {r['speedup']:7.2f}x"
             f" {r['predicted_speedup']:8.2f}x  {r['error']:.1e}"
         )
 
