@@ -89,6 +89,7 @@ def test_sampled_error_of_all_winners_agrees_with_their_closed_form(finished):
         assert sampled_error(algorithm, pair).nmse == pytest.approx(nmse(algorithm), rel=0.02, abs=1e-20)
 
 
+@pytest.mark.slow
 def test_s3_ends_with_an_algorithm_exact_over_the_integers(tmp_path):
     outcome = call(
         "run", "--group", "S3", "--tile", "2", "--rank", "7", "--family", "fourier",
@@ -170,6 +171,7 @@ def test_kill_and_continue_loses_and_repeats_nothing(finished, tmp_path):
     assert len(indices) == len(set(indices))
 
 
+@pytest.mark.slow
 def test_report_again_evaluate_export_and_frontier(finished, tmp_path):
     folder, _ = finished
     again = call("report", folder, "--matrices", "gaussian", "--json")
@@ -286,6 +288,7 @@ def test_other_settings_in_the_same_folder_are_refused_and_nothing_is_lost(finis
     assert winners(folder) == kept
 
 
+@pytest.mark.slow
 def test_capture_of_a_tiny_local_model(tmp_path):
     transformers = pytest.importorskip("transformers")
     folder = tmp_path / "tiny"
