@@ -3,20 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Two threads: the figures in the README and the run-time bounds are for a two-core machine.
 export OMP_NUM_THREADS ?= 2
 export MKL_NUM_THREADS ?= 2
 
-.PHONY: demo test quick lint types bench bench-gpu clean
+.PHONY: demo test quick lint format types bench bench-gpu clean
 
+# torch first and by its pinned version, so that nothing else draws in another build of it.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "torch==2.13.0" setuptools==84.2.1 wheel==0.48.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable ".[models,bench,dev]"
+	$(PIP) "torch==2.13.0" setuptools==84.2.1 wheel==0.48.0
+	$(PIP) --no-build-isolation --editable ".[models,bench,dev]"
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --dtype bf16 --matrices gaussian --matrices minilm --budget 90s --jobs 2 --seed 0 --out demo-run
+	$(BIN)/stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --dtype bf16 \
+		--matrices gaussian --matrices minilm --budget 60s --jobs 2 --seed 0 --out demo-run
 	@echo "Open demo-run/report.html in a browser."
 
 test: $(STAMP)
@@ -26,13 +29,19 @@ quick: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(STAMP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 types: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m stl_algebra.benchmarks
+	$(BIN)/python -m stl_kernels.benchmarks
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m stl_kernels.bench_gpu

@@ -1,8 +1,8 @@
 """From an algorithm that is exact in floats to one with small integer or rational entries.
 
-Entries are pinned to a grid one by one, the nearest first, and after each pin all free entries are solved
-for again by Levenberg-Marquardt; the freedom to change bases and to rescale products is used up by the first pins.
-What counts as exact is decided by `exact.verify` alone.
+Entries are pinned to a grid one by one, the nearest first, and after each pin all free entries are
+solved for again by Levenberg-Marquardt; the freedom to change bases and to rescale products is used up
+by the first pins. What counts as exact is decided by `exact.verify` alone.
 """
 
 from __future__ import annotations

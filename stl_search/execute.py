@@ -50,7 +50,7 @@ def search(
     jobs: int,
     watch: Callable[[State], None] | None = None,
 ) -> optuna.Study:
-    """Run the plan in `jobs` worker processes until `trials` entries are finished or `budget` seconds are over.
+    """Run the plan in `jobs` processes until `trials` entries are finished or `budget` seconds are over.
 
     Interrupting it leaves everything finished in the storage; calling it again continues.
 

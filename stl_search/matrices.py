@@ -1,7 +1,7 @@
 """The matrices that algorithms are scored on: random ensembles, captured layers, files.
 
-A `MatrixPair` is one product X @ W, with further rows of the same source for methods that calibrate. What does not
-belong here: making captures of a model (`capture`), computing errors (`scores`).
+A `MatrixPair` is one product X @ W, with further rows of the same source for methods that calibrate.
+What does not belong here: making captures of a model (`capture`), computing errors (`scores`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ report.html, report.md, scores.csv, figures/    written by `report`
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from stl_algebra.exact import verify
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 from stl_search.scores import closed_form_scores
-from stl_search.study import Settings
+from stl_search.study import Settings, without_password
 from stl_search.trial import EXACT_PREFERENCE
 
 FOLDER_VERSION = 1
@@ -64,7 +63,7 @@ class Run:
             "version": __version__,
             "settings": asdict(self.settings),
             "matrices": list(self.matrices),
-            "storage": re.sub(r"(://[^:/@]*):[^@]*@", r"\1@", self.storage),
+            "storage": without_password(self.storage),
             "command": self.command,
         }
 
@@ -112,7 +111,11 @@ def read_run(folder: str | Path) -> Run:
                 hint="upgrade stl-algebra to read it",
             )
         return Run(
-            Path(folder), Settings.from_json(data["settings"]), tuple(data["matrices"]), data["storage"], data["command"]
+            Path(folder),
+            Settings.from_json(data["settings"]),
+            tuple(data["matrices"]),
+            data["storage"],
+            data["command"],
         )
     except StlError:
         raise

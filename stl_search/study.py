@@ -1,11 +1,13 @@
 """The study: a plan of trials in an Optuna storage, worked off by any number of processes and machines.
 
-Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a worker claims
-it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the algorithms are kept in the trial's
-attributes. A trial whose worker died is marked failed on the next start and its entry is queued again, so nothing
-finished is lost or repeated and a bounded run ends with the same trials however often it was stopped.
+Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a
+worker claims it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the
+algorithms are kept in the trial's attributes. A trial whose worker died is marked failed on the next
+start and its entry is queued again, so nothing finished is lost or repeated and a bounded run ends with
+the same trials however often it was stopped.
 
-What does not belong here: what a trial does (`trial`), choosing winners and writing files (`run_folder`).
+What does not belong here: what a trial does (`trial`), choosing winners and writing files
+(`run_folder`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -98,6 +101,11 @@ class Settings:
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def without_password(text: str) -> str:
+    """The text with every password in a URL left out."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1@", text)
+
+
 def open_storage(url: str) -> BaseStorage:
     """The Optuna storage of a URL, tried at once.
 
@@ -115,7 +123,7 @@ def open_storage(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs=options)
     except Exception as error:  # every driver has its own exceptions
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Unavailable(f"storage {url} does not answer: {first}") from error
+        raise Unavailable(without_password(f"storage {url} does not answer: {first}")) from error
 
 
 def open_study(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:

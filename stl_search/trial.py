@@ -1,7 +1,8 @@
 """One trial of the search: a pure function from a plan entry to algorithms.
 
-Candidate from a family, pruned to the rank, refined at the target dtype, made exact where it is nearly exact. The
-same entry gives the same result in any process: one torch thread, all randomness from the entry's seed.
+Candidate from a family, pruned to the rank, refined at the target dtype, made exact where it is nearly
+exact. The same entry gives the same result in any process: one torch thread, all randomness from the
+entry's seed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from stl_algebra.bilinear import BilinearAlgorithm, Provenance, TileFormat
 from stl_algebra.discretise import discretise
 from stl_algebra.error import nmse, rounding_constant, total, truncate
+from stl_algebra.exact import verify
 from stl_algebra.families import Request, family
 from stl_algebra.groups import parse_group
 from stl_algebra.known import rank_of_exact
@@ -52,7 +54,7 @@ class Outcome:
     """What a trial found.
 
     Attributes:
-        algorithms: the winner of the trial first, then the best of each higher rank that pruning went through.
+        algorithms: the winner of the trial first, then the best of each rank that pruning went through.
         totals: NMSE + c(dtype) A of each.
     """
 
@@ -116,6 +118,8 @@ def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] |
     for rank, kept in sorted(path.items()):
         steps_here = (f"prune {start.rank} -> {rank}", "als")
         found.append(_finished(target, kept, start, steps_here, entry, sweeps=60))
+    if entry.rank < start.rank <= rank_of_exact(tile) and verify(start).exact:
+        found.append(start)
     return Outcome(tuple(found), tuple(total(a, entry.dtype) for a in found))
 
 

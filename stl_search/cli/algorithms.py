@@ -42,10 +42,12 @@ def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: boo
         echo_json({"closed_form": scores, "rows": [r.as_dict() for r in rows]})
         return
     out.print(
-        f"[bold]{algorithm.name or encoders.stem}[/] {algorithm.tile} rank {algorithm.rank}, ratio {algorithm.ratio:.2f}"
+        f"[bold]{algorithm.name or encoders.stem}[/] {algorithm.tile} rank {algorithm.rank}, "
+        f"ratio {algorithm.ratio:.2f}"
     )
     out.print(
-        f"white NMSE {scores['nmse_white']:.4g}, A {scores['amplification']:.4g}, {dtype} total {scores[f'total_{dtype}']:.4g}"
+        f"white NMSE {scores['nmse_white']:.4g}, A {scores['amplification']:.4g}, "
+        f"{dtype} total {scores[f'total_{dtype}']:.4g}"
     )
     for pair in pairs:
         out.print(_table(pair.name, [r for r in rows if r.matrices == pair.name]))
@@ -133,8 +135,8 @@ def frontier(folders: tuple[Path, ...], dtype: str, as_json: bool) -> None:
         table.add_column(column, justify="left" if column in ("tile", "name", "exact") else "right")
     for row in kept:
         table.add_row(
-            str(row["tile"]), str(row["rank"]), f"{row['ratio']:.2f}", f"{row['nmse_white']:.4g}",
-            f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", str(row["name"]),
+            row["tile"], str(row["rank"]), f"{row['ratio']:.2f}", f"{row['nmse_white']:.4g}",
+            f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
     out.print(table)
 
@@ -146,7 +148,7 @@ def frontier(folders: tuple[Path, ...], dtype: str, as_json: bool) -> None:
     "target",
     type=click.Path(path_type=Path),
     required=True,
-    help=f"File to write: {', '.join(FORMATS)}.",
+    help=f"File: {', '.join(FORMATS)}.",
 )
 def export(encoders: Path, target: Path) -> None:
     """Write an algorithm in another format, chosen by the file's suffix.

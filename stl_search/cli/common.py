@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from stl_algebra.errors import InvalidInput, StlError, TooLarge, Unavailable
+from stl_search.study import without_password
 
 #: Tables and results go to stdout, progress to stderr.
 out = Console(highlight=False)
@@ -69,8 +70,8 @@ def echo_json(value: Any) -> None:
 
 
 def command_line() -> str:
-    """The command as a person would type it."""
-    return shlex.join(["stl-search", *sys.argv[1:]])
+    """The command as a person would type it, without passwords."""
+    return without_password(shlex.join(["stl-search", *sys.argv[1:]]))
 
 
 class Duration(click.ParamType[float]):

@@ -171,9 +171,10 @@ def _conclude(content: Content, as_json: bool) -> None:
     out.print(
         f"[bold]{chosen.algorithm.name}[/], {chosen.algorithm.tile} rank {chosen.algorithm.rank}: "
         f"{settings.dtype} total {chosen.scores[key]:.4g}, white NMSE {chosen.scores['nmse_white']:.4g}, "
-        f"A {chosen.scores['amplification']:.4g}"
+        f"A {chosen.scores['amplification']:.4g}",
+        soft_wrap=True,
     )
-    out.print(chosen.exactness)
+    out.print(chosen.exactness, soft_wrap=True)
     out.print(f"report: {content.run.folder / 'report.html'}", soft_wrap=True)
 
 

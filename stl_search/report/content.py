@@ -19,7 +19,7 @@ from stl_search.run_folder import Run
 from stl_search.scores import closed_form_scores
 
 #: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.
-_BASELINE_RATIOS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
+_BASELINE_RATIOS = (1.33, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ def collect(
         judged[rank] = Winner(algorithm, closed_form_scores(algorithm), outcome.message, outcome.exact)
     chosen = judged[min(judged, key=lambda r: (abs(r - run.settings.rank), r))]
     ratios = sorted({*_BASELINE_RATIOS, chosen.algorithm.ratio})
-    rows = evaluate([w.algorithm for w in judged.values()], pairs, run.settings.dtype, ratios, progress)
+    algorithms = [w.algorithm for w in judged.values()]
+    rows = evaluate(algorithms, pairs, run.settings.dtype, ratios, progress)
     made = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "stl-algebra": __version__,
@@ -97,6 +98,6 @@ def collect(
         "numpy": version("numpy"),
         "optuna": version("optuna"),
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        "rounding": f"c({run.settings.dtype}) = {rounding_constant(run.settings.dtype):.3g} NMSE per unit of A",
+        "rounding": f"c({run.settings.dtype}) = {rounding_constant(run.settings.dtype):.3g} per unit of A",
     }
     return Content(run, judged, chosen, rows, [(p.name, p.source) for p in pairs], trials, made)

@@ -17,12 +17,14 @@ from stl_algebra.representations import fourier_basis
 from stl_search.report.content import Content
 
 _ACCENT = "#b5341c"
-_PALETTE = ["#31688e", "#35798d", "#6c4f8c", "#a0679b", "#4c8c5c", "#8aa13c", "#c08a2d", "#7a6a58"]
+_PALETTE = ["#1f6fb4", "#2aa198", "#6c4f8c", "#d17ab0", "#2f8f46", "#9bbf1f", "#d9912b", "#555555"]
 _LAYOUT: dict[str, Any] = {
     "template": "simple_white",
     "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},
     "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
 }
+#: Two figures stand side by side on the page; plotly measures before the page is laid out.
+_HALF_WIDTH = 500
 _DTYPE_WORDS = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32", "fp32": "float32"}
 #: Below this an error is drawn at the edge of a logarithmic axis.
 _FLOOR = 1e-7
@@ -212,7 +214,7 @@ def cayley_figure(group: FiniteGroup) -> go.Figure:
                 y=ys,
                 mode="lines",
                 name=f"generator g{g} of order {order}",
-                line={"color": _PALETTE[(2 * number) % 8], "width": 1.6},
+                line={"color": _PALETTE[(3 * number) % 8], "width": 1.6},
                 hoverinfo="skip",
             )
         )
@@ -234,7 +236,14 @@ def cayley_figure(group: FiniteGroup) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    figure.update_layout(**_LAYOUT, height=420, xaxis_visible=False, yaxis_visible=False)
+    figure.update_layout(
+        **_LAYOUT,
+        width=_HALF_WIDTH,
+        height=420,
+        xaxis_visible=False,
+        yaxis_visible=False,
+        legend={"orientation": "h", "y": -0.02},
+    )
     figure.update_yaxes(scaleanchor="x")
     return figure
 
@@ -249,6 +258,7 @@ def fourier_figure(group: FiniteGroup) -> go.Figure:
             figure.add_hline(y=block.start - 0.5, line={"color": "#222", "width": 1})
     figure.update_layout(
         **_LAYOUT,
+        width=_HALF_WIDTH,
         height=420,
         xaxis_title="group element",
         yaxis={

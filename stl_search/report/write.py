@@ -54,13 +54,15 @@ def _short(value: float) -> str:
 
 
 def winning_group(content: Content) -> FiniteGroup | None:
-    """The group of the chosen winner, or of the best winner that has one."""
-    for winner in [content.chosen, *content.winners.values()]:
-        for name in winner.algorithm.provenance.groups:
-            try:
-                return parse_group(name)
-            except StlError:
-                continue
+    """The group of the chosen winner, else of the best winner or the best trial that has one."""
+    winners = [content.chosen, *content.winners.values()]
+    names = [name for w in winners for name in w.algorithm.provenance.groups]
+    names += [row["group"] for row in content.trials["arms"] if row["group"]]
+    for name in names:
+        try:
+            return parse_group(name)
+        except StlError:  # a table file that is gone by now
+            continue
     return None
 
 
@@ -102,7 +104,7 @@ def _pictures(content: Content) -> dict[str, str]:
 
 
 def scores_csv(content: Content) -> str:
-    """All rows of the evaluation, then the closed-form scores of the winners as matrices "white (closed form)"."""
+    """All rows of the evaluation, then the winners' closed-form scores as matrices "white (closed form)"."""
     buffer = io.StringIO()
     fields = list(content.rows[0].as_dict()) if content.rows else []
     fields = fields or [

@@ -1,0 +1,175 @@
+"""The CPU backend: every step a batched GEMM on strided views, over blocks of tile rows.
+
+For one tile row the tiles are a matrix (n*k, L), in place for strided tiles. So encoding is the
+batched product factor (r, n*k) times that, over tile rows, decoding likewise, and between them the encoded
+operands lie in memory as (I, r, L): each core product reads its rows at stride r*L, which BLAS takes as a
+leading dimension. Nothing is transposed. Consecutive tiles cost one copy in and one copy out, made piecewise
+so that they stay in the cache. The whole layer runs in blocks of hundreds of tile rows whose workspace is
+kept: fresh memory would cost more to touch than to compute in. There is no loop over tiles or over the r
+products.
+
+What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.checks`).
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from stl_kernels.tiles import ceil_div, from_tiles, to_tiles
+
+# Encoded operand and products of one block of tile rows; the most that a thread keeps between calls.
+_WORKSPACE_BYTES = 64 << 20
+# Below this height packing the encoded weights costs the core more than smaller blocks save.
+_LEAST_HEIGHT = 256
+_CHUNK_BYTES = 4 << 20
+_thread = threading.local()
+
+
+class CpuBackend:
+    """GEMM-shaped implementation for CPU tensors of any float dtype that torch multiplies there."""
+
+    name = "cpu"
+
+    def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
+        return "" if device.type == "cpu" else "it takes CPU tensors only"
+
+    def encode(
+        self, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
+    ) -> Tensor:
+        return _encode_rows(x, factor, n, k, permutation, strided).transpose(0, 1).contiguous()
+
+    def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor:
+        return torch.bmm(encoded_x, encoded_w)
+
+    def decode(
+        self,
+        products: Tensor,
+        factor: Tensor,
+        bias: Tensor | None,
+        rows: int,
+        columns: int,
+        n: int,
+        m: int,
+        permutation: Tensor | None,
+        strided: bool,
+    ) -> Tensor:
+        by_row = products.transpose(0, 1)
+        tiles = torch.bmm(factor.expand(by_row.shape[0], -1, -1), by_row)
+        return from_tiles(tiles, rows, columns, n, m, permutation, strided, bias)
+
+    def correlate(
+        self, encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
+    ) -> Tensor:
+        tiles = to_tiles(x, n, k, permutation, strided)
+        by_row = torch.bmm(encoded.transpose(0, 1), tiles.transpose(1, 2))
+        # The sum over tile rows runs in float32 at least; half precision would lose the small terms.
+        wide = torch.promote_types(by_row.dtype, torch.float32)
+        return by_row.sum(0, dtype=wide).to(by_row.dtype)
+
+    def linear(
+        self,
+        x: Tensor,
+        encode_x: Tensor,
+        encoded_w: Tensor,
+        decode: Tensor,
+        bias: Tensor | None,
+        columns: int,
+        n: int,
+        k: int,
+        m: int,
+        permutation: Tensor | None,
+        strided: bool,
+    ) -> Tensor:
+        rows, rank = x.shape[0], encode_x.shape[0]
+        tile_rows, (tiles_in, tiles_out) = ceil_div(rows, n), encoded_w.shape[1:]
+        out = x.new_empty(rows, columns)
+        height = _block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size())
+        space = _workspace(height * rank * (tiles_in + tiles_out), x)
+        for first in range(0, tile_rows, height):
+            count = min(height, tile_rows - first)
+            encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
+            products = space[encoded.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
+            part = slice(first * n, (first + count) * n)
+            _encode_into(encoded, x[part], encode_x, n, k, permutation, strided)
+            # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
+            torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
+            _decode_into(out[part], products.transpose(0, 1), decode, bias, n, m, strided)
+        return out
+
+
+def _encode_rows(
+    x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
+) -> Tensor:
+    """Encoded x in the order (I, r, L), contiguous."""
+    tiles = to_tiles(x, n, k, permutation, strided)
+    return torch.bmm(factor.expand(tiles.shape[0], -1, -1), tiles)
+
+
+def _block_height(tile_rows: int, bytes_per_row: int) -> int:
+    """Tile rows in a block, so that its encoded operand and products fit the kept workspace."""
+    height = max(_LEAST_HEIGHT, _WORKSPACE_BYTES // max(bytes_per_row, 1))
+    # Blocks of one height, not full ones and a rest that is too low for a good GEMM.
+    return max(ceil_div(tile_rows, max(ceil_div(tile_rows, height), 1)), 1)
+
+
+def _workspace(size: int, like: Tensor) -> Tensor:
+    """`size` numbers of `like`'s dtype, uninitialised; this thread's kept memory where that is large enough.
+
+    The first touch of fresh memory costs more than the encoding that writes to it.
+    """
+    wanted = size * like.element_size()
+    if wanted > _WORKSPACE_BYTES:
+        return like.new_empty(size)
+    kept: Tensor | None = getattr(_thread, "space", None)
+    if kept is None or kept.numel() < wanted:
+        kept = _thread.space = torch.empty(wanted, dtype=torch.uint8)
+    return kept[:wanted].view(like.dtype)
+
+
+def _chunk(count: int, bytes_per_row: int, in_place: bool) -> int:
+    """Tile rows to rearrange at a time: all where nothing moves, otherwise what a core's cache holds."""
+    return max(count if in_place else min(count, _CHUNK_BYTES // max(bytes_per_row, 1)), 1)
+
+
+def _encode_into(
+    out: Tensor, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
+) -> None:
+    """Encode x (rows, K) into out (I, r, L)."""
+    count, _, tiles = out.shape
+    fits = x.shape == (count * n, tiles * k) and x.is_contiguous()
+    step = _chunk(count, n * k * tiles * x.element_size(), strided and permutation is None and fits)
+    for first in range(0, count, step):
+        part = out[first : first + step]
+        entries = to_tiles(x[first * n : (first + step) * n], n, k, permutation, strided)
+        torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
+
+
+def _decode_into(
+    out: Tensor, products: Tensor, factor: Tensor, bias: Tensor | None, n: int, m: int, strided: bool
+) -> None:
+    """Decode products (I, r, J) into out (rows, M), a contiguous block of rows."""
+    rows, columns = out.shape
+    count, _, tiles = products.shape
+    fits = (rows, columns) == (count * n, tiles * m)
+    step = _chunk(count, n * m * tiles * out.element_size(), strided and fits)
+    for first in range(0, count, step):
+        part, into = products[first : first + step], out[first * n : (first + step) * n]
+        decoder = factor.expand(part.shape[0], -1, -1)
+        if strided and fits:
+            torch.bmm(decoder, part, out=into.view(count, n * m, tiles))
+            if bias is not None:
+                into.add_(bias)
+            continue
+        entries = torch.bmm(decoder, part)
+        if not fits:
+            into.copy_(from_tiles(entries, into.shape[0], columns, n, m, None, strided, bias))
+            continue
+        # Entries go to their places, with the bias, in one pass.
+        source, target = entries.view(-1, n, m, tiles).transpose(2, 3), into.view(-1, n, tiles, m)
+        if bias is None:
+            target.copy_(source)
+        else:
+            torch.add(source, bias.view(tiles, m), out=target)

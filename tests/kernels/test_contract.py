@@ -1,0 +1,195 @@
+"""The contract of every backend: values and gradients against float64, odd sizes, strides, repetition.
+
+An error ratio is |out - reference|_F / |reference|_F with the reference computed in float64 from the same
+(already rounded) operands, so it holds the backend's own rounding only.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, Unavailable, definition
+from stl_kernels import is_available, ops, stl_matmul
+from stl_kernels.backends import get_backend
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Unit roundoff times the few roundings on the way: encode, core, decode each round their result once.
+RATIO = {torch.float64: 1e-14, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.5e-2}
+CASES = [
+    pytest.param(backend, dtype, id=f"{backend}-{str(dtype)[6:]}")
+    for backend in ("reference", "cpu", "triton")
+    for dtype in RATIO
+    if is_available(backend, DEVICE, dtype)
+]
+SIZES = [(1, 1, 1), (3, 257, 5), (37, 45, 51), (64, 32, 16), (5, 17, 257)]
+
+
+def random_algorithm(tile, rank, seed=0):
+    t = TileFormat.parse(tile)
+    rng = np.random.default_rng(seed)
+    shapes = ((rank, t.x_size), (rank, t.w_size), (t.y_size, rank))
+    return BilinearAlgorithm(t, *(rng.normal(size=s) / np.sqrt(rank) for s in shapes))
+
+
+def operands(size, tile, rank, dtype, permuted):
+    t = TileFormat.parse(tile)
+    rows, inner, columns = size
+    algorithm = random_algorithm(tile, rank)
+    generator = torch.Generator().manual_seed(sum(size))
+    l, j = -(-inner // t.k), -(-columns // t.m)
+    floats = [
+        torch.randn(rows, inner, generator=generator),
+        torch.tensor(algorithm.encode_x),
+        torch.randn(rank, l, j, generator=generator),
+        torch.tensor(algorithm.decode),
+        torch.randn(columns, generator=generator),
+    ]
+    floats = [f.to(DEVICE, dtype) for f in floats]
+    order = torch.randperm(inner, generator=generator).to(DEVICE) if permuted else None
+    return floats, (columns, t.n, t.k, t.m, order)
+
+
+def ratio(out, expected):
+    assert bool(torch.isfinite(out).all())
+    scale = float(expected.norm())
+    return float((out.double() - expected).norm()) / scale if scale else float(out.norm())
+
+
+def test_triton_is_among_the_cases():
+    pytest.importorskip("triton")
+    assert any(case.values[0] == "triton" for case in CASES)
+
+
+@pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
+@pytest.mark.parametrize(("backend", "dtype"), CASES)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
+    tile, rank = ("4", 24) if size[0] > 4 else ("2x3x4", 5)
+    floats, plain = operands(size, tile, rank, dtype, permuted=size[0] % 2 == 1)
+    narrow = [f.clone().requires_grad_() for f in floats]
+    wide = [f.double().requires_grad_() for f in floats]
+    grad = torch.randn(size[0], size[2], device=DEVICE).to(dtype)
+    out = ops.linear(*narrow, *plain, strided, backend)
+    expected = ops.linear(*wide, *plain, strided, "reference")
+    assert out.dtype == dtype
+    assert ratio(out.detach(), expected.detach()) < RATIO[dtype]
+    out.backward(grad)
+    expected.backward(grad.double())
+    for a, b in zip(narrow, wide, strict=True):
+        assert a.grad.shape == a.shape
+        assert ratio(a.grad, b.grad) < 3 * RATIO[dtype]
+
+
+@pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
+def test_reference_is_the_definition(strided):
+    algorithm = random_algorithm("2x3x4", 7)
+    x, w = torch.randn(6, 9, dtype=torch.float64), torch.randn(9, 8, dtype=torch.float64)
+    out = stl_matmul(x, w, algorithm, tiling="strided" if strided else "consecutive", backend="reference")
+    if strided:
+        # The strided tiling is the consecutive one of permuted features, on both sides.
+        into, onto = torch.arange(9).view(3, 3).T.reshape(-1), torch.arange(8).view(4, 2).T.reshape(-1)
+        expected = torch.empty(6, 8, dtype=torch.float64)
+        expected[:, onto] = torch.tensor(algorithm.multiply(x[:, into], w[into][:, onto]))
+    else:
+        expected = torch.tensor(algorithm.multiply(x, w))
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("backend", "dtype"), CASES)
+def test_exact_algorithm_gives_the_product(backend, dtype):
+    generator = torch.Generator().manual_seed(1)
+    x, w = (torch.randn(s, generator=generator).to(DEVICE, dtype) for s in ((3, 5, 10), (10, 7)))
+    out = stl_matmul(x, w, definition(TileFormat(2, 3, 2)), backend=backend)
+    assert ratio(out, x.double() @ w.double()) < RATIO[dtype]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), CASES)
+def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
+    floats, plain = operands((37, 45, 51), "4", 24, dtype, permuted=True)
+    assert ops.linear(floats[0][:0], *floats[1:], *plain, True, backend).shape == (0, 51)
+    clean = ops.linear(*floats, *plain, True, backend)
+    doubled = torch.stack([floats[0], floats[0]], 2)[..., 0]
+    transposed = floats[0].t().contiguous().t()
+    factors = [f.t().contiguous().t() for f in floats[1:4:2]]
+    views = ops.linear(doubled, factors[0], floats[2], factors[1], floats[4], *plain, True, backend)
+    assert ratio(views, clean.double()) < RATIO[dtype]
+    turned = ops.linear(transposed, *floats[1:], *plain, True, backend)
+    assert ratio(turned, clean.double()) < RATIO[dtype]
+    assert torch.equal(clean, ops.linear(*floats, *plain, True, backend))
+
+    def poisoning(make):
+        def made(*args, **kwargs):
+            out = make(*args, **kwargs)
+            return out.fill_(float("nan")) if out.is_floating_point() else out
+
+        return made
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", poisoning(torch.Tensor.new_empty))
+    monkeypatch.setattr(torch, "empty", poisoning(torch.empty))
+    poisoned = get_backend(backend, floats[0].device, dtype).linear(*floats, *plain, True)
+    assert torch.equal(poisoned, clean)
+
+
+def test_higher_derivatives_exist():
+    floats, plain = operands((3, 5, 4), "2", 3, torch.float64, permuted=True)
+    inputs = [f.requires_grad_() for f in floats]
+    assert torch.autograd.gradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
+    assert torch.autograd.gradgradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
+
+
+@pytest.mark.parametrize("name", ["encode", "core", "decode", "correlate", "linear"])
+def test_opcheck(name):
+    floats, (columns, n, k, m, order) = operands((6, 8, 10), "4", 5, torch.float32, permuted=True)
+    x, encode_x, encoded_w, decode, bias = (f.requires_grad_() for f in floats)
+    encoded = ops.encode(x, encode_x, n, k, order, True, "cpu").detach().requires_grad_()
+    products = ops.core(encoded, encoded_w, "cpu").detach().requires_grad_()
+    arguments = {
+        "encode": (x, encode_x, n, k, order, True, "cpu"),
+        "core": (encoded, encoded_w, "cpu"),
+        "decode": (products, decode, bias, 6, columns, n, m, None, True, "cpu"),
+        "correlate": (encoded, x, n, k, order, True, "cpu"),
+        "linear": (x, encode_x, encoded_w, decode, bias, columns, n, k, m, order, True, "cpu"),
+    }[name]
+    torch.library.opcheck(getattr(ops, name), arguments)
+
+
+def test_autocast_casts_and_keeps_gradients_in_their_own_dtype():
+    floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
+    x = floats[0].requires_grad_()
+    with torch.autocast(DEVICE, torch.bfloat16):
+        out = ops.linear(x, *floats[1:], *plain, False, "auto")
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    assert x.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("position", "change", "argument"),
+    [
+        (0, lambda t: t.double(), "encode_x"),
+        (0, lambda t: t.int(), "x"),
+        (2, lambda t: t.half(), "encoded_w"),
+        (4, lambda t: t.to("meta"), "bias"),
+        (0, lambda t: t[:, :-4], "x"),
+        (1, lambda t: t[:, :-1], "encode_x"),
+        (3, lambda t: t[:-1], "decode"),
+        (2, lambda t: t[:-1], "encoded_w"),
+        (2, lambda t: t[:, :, :-1], "columns"),
+        (4, lambda t: t[:-1], "bias"),
+    ],
+)
+def test_wrong_operands_are_named(position, change, argument):
+    floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
+    floats[position] = change(floats[position])
+    with pytest.raises(InvalidInput) as caught:
+        ops.linear(*floats, *plain, False, "auto")
+    assert caught.value.argument == argument
+
+
+def test_backends_are_named_or_refused():
+    floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
+    with pytest.raises(InvalidInput, match="reference, cpu, triton"):
+        ops.linear(*floats, *plain, False, "cuda")
+    wide = [f.double() for f in floats]
+    with pytest.raises(Unavailable, match="float32, float16 and bfloat16"):
+        ops.linear(*wide, *plain, False, "triton")

@@ -1,0 +1,67 @@
+"""DDP and FSDP2 on two CPU processes (gloo): one step trains as one process on the whole batch does."""
+
+import copy
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from stl_algebra import TileFormat, definition
+from stl_kernels import STLLinear
+
+
+def make_layer():
+    torch.manual_seed(0)
+    return STLLinear(8, 6, definition(TileFormat(2, 2, 2)), trainable_factors=True)
+
+
+def step(model, x):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(x).square().mean().backward()
+    optimizer.step()
+
+
+def work(rank, port, kind):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    try:
+        torch.manual_seed(1)
+        x = torch.randn(8, 8)
+        alone = make_layer()
+        together = copy.deepcopy(alone)
+        step(alone, x)
+        mine = x[4 * rank : 4 * rank + 4]
+        if kind == "ddp":
+            model = DistributedDataParallel(together)
+        else:
+            model = fully_shard(together, mesh=init_device_mesh("cpu", (2,)))
+        step(model, mine)
+        for (name, expected), parameter in zip(alone.named_parameters(), together.parameters(), strict=True):
+            value = parameter.full_tensor() if kind == "fsdp2" else parameter
+            torch.testing.assert_close(value.detach(), expected.detach(), msg=lambda m, n=name: f"{n}: {m}")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_two_processes_train_as_one(kind):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.start_processes(work, (port, kind), nprocs=2, start_method="fork")
+
+
+def test_the_step_changes_every_parameter():
+    layer = make_layer()
+    before = copy.deepcopy(layer)
+    step(layer, torch.randn(8, 8))
+    assert isinstance(layer, nn.Module)
+    assert all(not torch.equal(a, b) for a, b in zip(layer.parameters(), before.parameters(), strict=True))
