@@ -32,7 +32,7 @@ def main() -> None:
         loss = (second(x) - y).square().mean()
         loss.backward()
         adam.step()
-        return float(loss)
+        return float(loss.detach())
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
     contenders: dict[str, Callable[[], float]] = {

@@ -1,4 +1,4 @@
-"""Which solver a Gauss-Newton problem gets, and why (measured; theory notes, section 9).
+"""Which solver a Gauss-Newton problem gets, and why (measured).
 
 What does not belong here: the solvers.
 """
@@ -12,6 +12,9 @@ from stl_algebra.errors import InvalidInput
 
 SolverName = Literal["structured", "dense", "sketched"]
 SOLVERS: tuple[SolverName, ...] = ("structured", "dense", "sketched")
+# With 1024 residuals and a given Jacobian the sketch was as fast as the explicit Gram matrix at aspect 4, 1.2
+# times faster at 8, 1.5 times at 12 and 1.6 times at 20 (results/numerics/gauss-newton.json, "unstructured").
+# The bound keeps a margin because a Cholesky solution is also more accurate.
 SMALLEST_ASPECT, SMALLEST_SIDE, LOOSEST = 12, 1000, 1e-2
 
 

@@ -104,7 +104,8 @@ def prepare_iterative(
     With W the Jacobian or its transpose so that W is (p, q) with p <= q, S a sketch of q to about
     width_factor * p, and R the triangular factor of [S W^T; sqrt(mu) I], R^T R is close to W W^T + mu I:
     conjugate gradients preconditioned by R need O(log 1 / tolerance) steps whatever the condition number.
-    The Jacobian is used as a linear map (`Problem.linearise`): an overparametrised network's is never written out.
+    The Jacobian is used as a linear map (`Problem.linearise`); an overparametrised network's is never
+    written out.
 
     Args:
         problem, theta, residual: where.
