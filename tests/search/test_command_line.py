@@ -52,6 +52,7 @@ def test_every_command_has_help_with_an_example():
             assert f"stl-search {name}" in shown.split("Example:")[1], name
 
 
+@pytest.mark.slow
 def test_run_writes_everything(finished):
     folder, printed = finished
     for name in ("run.json", "study.db", "report.html", "report.md", "scores.csv", "figures/frontier.png"):
@@ -68,6 +69,7 @@ def test_run_writes_everything(finished):
     assert "rademacher" in (folder / "scores.csv").read_text()
 
 
+@pytest.mark.slow
 def test_stored_scores_are_reproduced_from_the_tensors_alone(finished):
     folder, _ = finished
     for path in (folder / "encoders").glob("*.safetensors"):
@@ -82,6 +84,7 @@ def test_stored_scores_are_reproduced_from_the_tensors_alone(finished):
         assert abs(white - json.loads(meta["scores"])["nmse_white"]) < 1e-10
 
 
+@pytest.mark.slow
 def test_sampled_error_of_all_winners_agrees_with_their_closed_form(finished):
     folder, _ = finished
     pair = random_pair("gaussian", 1024, 7)
@@ -279,6 +282,7 @@ def test_bad_input_gets_one_line_and_exit_code_two(arguments, words, tmp_path):
     assert "Traceback" not in outcome.output
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused_and_nothing_is_lost(finished):
     folder, _ = finished
     kept = winners(folder)
