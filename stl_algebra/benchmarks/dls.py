@@ -28,12 +28,21 @@ def run() -> dict[str, Any]:
         for method in ("rls", "gram", "sampled", "sampled_marginal", "gram_marginal", "resolve")
     }
     last = table[-1]
-    _figure(table)
+    growth = last.pop("growth")
+    for row in table[:-1]:
+        row.pop("growth")
+    exponents_in_n = {
+        method: float(np.polyfit(np.log([g["n"] for g in growth]), np.log([g[method] for g in growth]), 1)[0])
+        for method in ("rls", "gram", "sampled", "resolve")
+    }
+    _figure(table, growth, exponents, exponents_in_n)
     return {
         "rows_per_feature": ROWS_PER_FEATURE,
         "eps": EPS,
         "seconds_per_row": table,
         "exponents_in_d": exponents,
+        "seconds_per_row_d512_against_n": growth,
+        "exponents_in_n": exponents_in_n,
         "d512": {
             "kept_share": last["kept_share"],
             "faster_than_gram": last["gram"] / last["sampled"],
@@ -44,7 +53,7 @@ def run() -> dict[str, Any]:
     }
 
 
-def _measure(d: int) -> dict[str, float]:
+def _measure(d: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(d)
     truth = torch.ones(d, 1, dtype=torch.float64)
     methods = {
@@ -55,6 +64,8 @@ def _measure(d: int) -> dict[str, float]:
     tail = dict.fromkeys(methods, 0.0)
     batches = ROWS_PER_FEATURE * d // BATCH
     late = batches - max(batches // 4, 1)
+    marks = {max(1, batches // 2**halving) for halving in range(5)}
+    growth: list[dict[str, float]] = []
     for index in range(batches):
         a = torch.randn(BATCH, d, generator=generator, dtype=torch.float64)
         b = a @ truth + torch.randn(BATCH, 1, generator=generator, dtype=torch.float64)
@@ -64,6 +75,9 @@ def _measure(d: int) -> dict[str, float]:
             took = time.process_time() - begin
             spent[name] += took
             tail[name] += took if index >= late else 0.0
+        if index + 1 in marks:
+            seen = (index + 1) * BATCH
+            growth.append({"n": seen, **{name: seconds / seen for name, seconds in spent.items()}})
     for name, stream in methods.items():
         begin = time.process_time()
         stream.solve()
@@ -71,14 +85,20 @@ def _measure(d: int) -> dict[str, float]:
     rows = batches * BATCH
     begin = time.process_time()
     torch.linalg.lstsq(a, b)
-    resolve = (time.process_time() - begin) * rows / BATCH / BATCH
+    once = time.process_time() - begin
+    # Solving all rows again once a batch: the k-th solve costs k batches, the average half of the last.
+    for point in growth:
+        point["resolve"] = once * (point["n"] / BATCH + 1) / 2 / BATCH
+    recursive = _recursive(a, b)
+    for point in growth:
+        point["rls"] = recursive
     return {
         "d": d,
         **{name: seconds / rows for name, seconds in spent.items()},
         **{f"{name}_marginal": seconds / ((batches - late) * BATCH) for name, seconds in tail.items()},
-        "rls": _recursive(a, b),
-        # Solving all rows again once a batch.
-        "resolve": resolve,
+        "rls": recursive,
+        "resolve": once * (rows / BATCH + 1) / 2 / BATCH,
+        "growth": growth,
         "kept_share": methods["sampled"].kept_rows / rows,
     }
 
@@ -133,20 +153,37 @@ def _peers(d: int) -> dict[str, float | str]:
     return out
 
 
-def _figure(table: list[dict[str, float]]) -> None:
+def _figure(
+    table: list[dict[str, float]],
+    growth: list[dict[str, float]],
+    in_d: dict[str, float],
+    in_n: dict[str, float],
+) -> None:
+    """Two panels, against d and against n, with the fitted exponents in their legends."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import NullLocator
 
-    figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name in ("rls", "resolve", "gram", "sampled"):
-        axes.loglog([r["d"] for r in table], [1e6 * r[name] for r in table], "o-", label=name)
-    axes.set_xlabel("features d")
-    axes.set_ylabel("microseconds a row, amortised")
-    axes.set_title(f"n = {ROWS_PER_FEATURE} d, eps = {EPS}, float64, CPU")
-    axes.legend()
-    figure.tight_layout()
+    words = {"resolve": "solve again each batch", "rls": "RLS", "gram": "exact (Gram)", "sampled": "sampled"}
+    panels = (("features d", "d", table, in_d), ("rows n", "n", growth, in_n))
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
+    for axis, (label, symbol, points, exponents) in zip(axes, panels, strict=True):
+        for name, word in words.items():
+            line = f"{word}, {symbol}^{exponents[name]:.2f}"
+            axis.loglog([p[symbol] for p in points], [1e6 * p[name] for p in points], "o-", label=line)
+        axis.set_xlabel(label)
+        ticks = [int(p[symbol]) for p in points]
+        axis.set_xticks(ticks, [f"{t:,}" for t in ticks])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, fontsize=9)
+    axes[0].set_ylabel("microseconds a row, amortised")
+    axes[0].set_title(f"n = {ROWS_PER_FEATURE} d", fontsize=10)
+    axes[1].set_title(f"d = {SIZES[-1]}", fontsize=10)
+    figure.suptitle(f"Dynamic least squares, eps = {EPS}, float64, one CPU thread", fontsize=11)
     path = Path("docs/figures/dynamic-least-squares.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+    pyplot.close(figure)
