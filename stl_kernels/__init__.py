@@ -2,6 +2,7 @@
 
 from stl_kernels.backends import BACKENDS, is_available
 from stl_kernels.calibrate import measure_and_store_peaks, measure_peaks
+from stl_kernels.calibration import Calibrator
 from stl_kernels.functional import encode_weights, stl_matmul
 from stl_kernels.layer import STLFactors, STLLinear, algorithm_of
 from stl_kernels.peaks import Peaks, common_gpus, load_peaks, store_peaks
@@ -9,6 +10,7 @@ from stl_kernels.roofline import Prediction, predict
 
 __all__ = [
     "BACKENDS",
+    "Calibrator",
     "Peaks",
     "Prediction",
     "STLFactors",
