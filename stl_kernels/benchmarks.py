@@ -132,25 +132,29 @@ def draw(results: Path) -> Path:
     from matplotlib.figure import Figure
 
     record = json.loads(results.read_text("utf-8"))
-    entries = record["results"]
+    entries = [e for e in record["results"] if e.get("method") != "dense"]
     figure = Figure(figsize=(9, 1.2 + 0.28 * len(entries)), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(entries))
     measured = np.array([e["speedup"] for e in entries])
     # The median dense time over the layer's slowest and fastest round.
-    low = np.array([e["dense"]["median_s"] / e["stl"]["max_s"] for e in entries])
-    high = np.array([e["dense"]["median_s"] / e["stl"]["min_s"] for e in entries])
+    own = [e.get("stl", e) for e in entries]
+    low = np.array([e["dense"]["median_s"] / o["max_s"] for e, o in zip(entries, own, strict=True)])
+    high = np.array([e["dense"]["median_s"] / o["min_s"] for e, o in zip(entries, own, strict=True)])
+    names = [e.get("method") or f"r={e['rank']}  {e['tiling']}" for e in entries]
     axes.barh(places, measured, xerr=[measured - low, high - measured], color="#7aa6c2", label="measured")
-    axes.plot([e["predicted_speedup"] for e in entries], places, "k|", markersize=9, label="predicted")
+    axes.plot(
+        [e.get("predicted_speedup", np.nan) for e in entries], places, "k|", markersize=9, label="predicted"
+    )
     axes.axvline(1.0, color="#888888", linewidth=0.8)
     axes.set_yticks(
         places,
-        [f"{'x'.join(map(str, e['shape']))}  r={e['rank']}  {e['tiling']}" for e in entries],
+        [f"{'x'.join(map(str, e['shape']))}  {n}" for e, n in zip(entries, names, strict=True)],
         fontsize=7,
     )
     axes.invert_yaxis()
     axes.set_xlabel("speed relative to torch's dense layer")
-    axes.set_title(f"{record['device']}, float32, {record['date'][:10]}", fontsize=9)
+    axes.set_title(f"{record['device']}, {record['date'][:10]}", fontsize=9)
     axes.legend(loc="lower right", fontsize=8)
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
@@ -161,7 +165,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the peaks and `CASES`, write JSON and the figure, print one table."""
     parser = argparse.ArgumentParser(prog="python -m stl_kernels.benchmarks", description=main.__doc__)
     parser.add_argument("--out", default="results/cpu", help="folder of the results")
-    out = Path(parser.parse_args(arguments).out)
+    parser.add_argument(
+        "--draw", metavar="JSON", help="only draw the figure of a results file, CPU's or GPU's"
+    )
+    options = parser.parse_args(arguments)
+    if options.draw:
+        print(draw(Path(options.draw)))
+        return
+    out = Path(options.out)
     print("measuring peaks", file=sys.stderr)
     head = environment("cpu")
     peaks = measure_peaks(torch.float32, "cpu")

@@ -16,14 +16,16 @@ from torch import Tensor
 
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_kernels import ops
-from stl_kernels.peaks import Curve, Peaks, device_name, load_peaks, peaks_file, store_peaks
+from stl_kernels.peaks import STEPS, Peaks, device_name, load_peaks, peaks_file, store_peaks
 from stl_kernels.roofline import BYTES
+from stl_kernels.tiles import TILINGS
 from stl_kernels.timing import interleaved
 
 _RANK, _SIDE = 24, 4
+# Square sizes of the dense products (multiples of 4), float32 numbers in the copy.
 _SIZES = {
-    "cpu": ((128, 512, 1024, 2048, 4096), (32, 128, 256, 512, 1024), (512, 2048, 4096), 1 << 26),
-    "cuda": ((512, 1024, 2048, 4096, 8192), (128, 256, 512, 1024, 2048), (1024, 4096, 8192), 1 << 28),
+    "cpu": ((128, 512, 1024, 2048, 4096), 1 << 26),
+    "cuda": ((512, 1024, 2048, 4096, 8192), 1 << 28),
 }
 
 
@@ -31,24 +33,22 @@ _SIZES = {
 def measure_peaks(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
-    rounds: int = 7,
+    rounds: int = 11,
     *,
-    dense_sizes: Sequence[int] | None = None,
-    core_sizes: Sequence[int] | None = None,
-    move_sizes: Sequence[int] | None = None,
+    sizes: Sequence[int] | None = None,
     copied: int | None = None,
 ) -> Peaks:
-    """Measure dense products, core products (r = 24), encode and decode (<4,4,4>) at several sizes.
+    """Measure dense products and, for a <4,4,4> layer of rank 24, core, encode and decode at several sizes.
 
     Encode and decode are measured inside the layer op, where they run: a layer with one tile column on the
-    other side, less the same core product alone. About half a minute on two CPU cores.
+    other side, less the same core product alone. Everything of one size alternates in one run, so that other
+    work on the machine slows all steps alike. About half a minute on two CPU cores.
 
     Args:
         dtype: what to compute in.
         device: "cpu" or "cuda".
-        rounds: repetitions; medians count.
-        dense_sizes, core_sizes, move_sizes: square sizes of the dense products, of one core product, and of
-            the matrices that are encoded and decoded (multiples of 4); None for the device's own.
+        rounds: repetitions; the fastest counts, as other work on the machine only ever adds time.
+        sizes: square sizes of the dense products (multiples of 4); None for the device's own.
         copied: float32 numbers in the copy that measures the bandwidth.
 
     Raises:
@@ -62,51 +62,51 @@ def measure_peaks(
         raise InvalidInput("dtype", expected=f"one of {', '.join(BYTES)}", got=name)
     if device == "cuda" and not torch.cuda.is_available():
         raise Unavailable("no CUDA device is visible, so nothing was measured")
-    place, defaults = torch.device(device), _SIZES[device]
-
-    def random(*shape: int) -> Tensor:
-        return torch.randn(shape, device=place).to(dtype)
-
-    bandwidth, launch = _copy_and_launch(copied or defaults[3], place, rounds)
-    dense: list[tuple[float, float]] = []
-    for size in dense_sizes or defaults[0]:
-        x, w = random(size, size), random(size, size)
-        run: Callable[[], Tensor] = partial(torch.nn.functional.linear, x, w)
-        dense.append((2.0 * size**3, _median(run, place, rounds)))
-    core: list[tuple[float, float]] = []
-    for size in core_sizes or defaults[1]:
-        run = _core(random(_RANK, size, size), random(_RANK, size, size))
-        core.append((2.0 * size**3, _median(run, place, rounds) / _RANK))
-    curves: dict[str, Curve] = {"dense": tuple(dense), "core": tuple(core)}
-    for tiling in ("strided", "consecutive"):
-        moves: dict[str, list[tuple[float, float]]] = {"encode": [], "decode": []}
-        for size in move_sizes or defaults[2]:
-            tiles = size // _SIDE
-            work = float((size * size + _RANK * tiles * tiles) * BYTES[name])
-            for step, (into, onto) in {"encode": (tiles, 1), "decode": (1, tiles)}.items():
-                x, weights = random(size, into * _SIDE), random(_RANK, into, onto)
-                factors = random(_RANK, _SIDE**2), weights, random(_SIDE**2, _RANK)
-                plain = (None, onto * _SIDE, _SIDE, _SIDE, _SIDE, None, tiling == "strided", "auto")
-                both = interleaved(
-                    {
-                        "layer": partial(ops.linear, x, *factors, *plain),
-                        "core": _core(random(_RANK, tiles, into), weights),
-                    },
-                    *(place, rounds),
-                )
-                whole = both["layer"]["median_s"]
-                # A difference of two times: noise must not make it vanish.
-                moves[step].append((work, max(whole - both["core"]["median_s"], 0.2 * whole)))
-        curves |= {f"{step} {tiling}": tuple(points) for step, points in moves.items()}
-    work, seconds = max(dense)
+    place, (own_sizes, own_copied) = torch.device(device), _SIZES[device]
+    bandwidth, launch = _copy_and_launch(copied or own_copied, place, rounds)
+    curves: dict[str, list[tuple[float, float]]] = {step: [] for step in STEPS}
+    for size in sizes or own_sizes:
+        for step, point in _measure_size(size, dtype, place, rounds).items():
+            curves[step].append(point)
+    work, seconds = max(curves["dense"])
     return Peaks(
         device_name(device),
         {name: work / seconds},
         bandwidth,
         launch,
         f"measured {datetime.now(UTC).date()} with torch {torch.__version__}",
-        {name: curves},
+        {name: {step: tuple(points) for step, points in curves.items()}},
     )
+
+
+def _measure_size(
+    size: int, dtype: torch.dtype, place: torch.device, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """(work, seconds) of every step at one size; the works are those of `Peaks.curves`."""
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, device=place).to(dtype)
+
+    tiles = size // _SIDE
+    x, encode, decode = random(size, size), random(_RANK, _SIDE**2), random(_SIDE**2, _RANK)
+    runs: dict[str, Callable[[], Any]] = {
+        "dense": partial(torch.nn.functional.linear, x, random(size, size)),
+        "core": _core(random(_RANK, tiles, tiles), random(_RANK, tiles, tiles)),
+    }
+    for step, (into, onto) in {"encode": (tiles, 1), "decode": (1, tiles)}.items():
+        part, weights = x[:, : into * _SIDE].contiguous(), random(_RANK, into, onto)
+        runs[f"core {step}"] = _core(random(_RANK, tiles, into), weights)
+        for tiling in TILINGS:
+            plain = (None, onto * _SIDE, _SIDE, _SIDE, _SIDE, None, tiling == "strided", "auto")
+            runs[f"{step} {tiling}"] = partial(ops.linear, part, encode, weights, decode, *plain)
+    times = {name: t["min_s"] for name, t in interleaved(runs, place, rounds, budget=12.0).items()}
+    product, moved = 2.0 * size**3, float((size * size + _RANK * tiles * tiles) * x.element_size())
+    out = {"dense": (product, times["dense"]), "core": (2.0 * tiles**3, times["core"] / _RANK)}
+    for step in STEPS[2:]:
+        # A difference of two times: noise must not make it vanish.
+        alone = times[f"core {step.split()[0]}"]
+        out[step] = (moved, max(times[step] - alone, 0.2 * times[step]))
+    return out
 
 
 def measure_and_store_peaks(
@@ -138,11 +138,7 @@ def _copy_and_launch(numbers: int, place: torch.device, rounds: int) -> tuple[fl
     source = torch.randn(numbers, device=place)
     target, one = torch.empty_like(source), torch.zeros(1, device=place)
     times = interleaved({"copy": lambda: target.copy_(source), "op": lambda: one.add_(1)}, place, rounds)
-    return 2 * source.nbytes / times["copy"]["median_s"], times["op"]["median_s"]
-
-
-def _median(run: Callable[[], Any], place: torch.device, rounds: int) -> float:
-    return float(interleaved({"it": run}, place, rounds, budget=8.0)["it"]["median_s"])
+    return 2 * source.nbytes / times["copy"]["min_s"], times["op"]["min_s"]
 
 
 def _core(encoded_x: Tensor, encoded_w: Tensor) -> Callable[[], Tensor]:

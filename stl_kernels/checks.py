@@ -1,8 +1,8 @@
 """What the ops accept: devices, dtypes and shapes, checked before any kernel starts.
 
-The checks read shapes, dtypes and devices only, never values, so they hold for fake tensors and cost no
-device synchronisation. What needs values (finite factors, permutations) is checked once, where a layer
-is made.
+The checks read shapes, dtypes and devices, so they hold for fake tensors and cost no device synchronisation.
+What needs values is checked once, where a layer is made; only factors on the CPU, a few hundred numbers, are
+read in every call (`check_factors`, not for fake tensors).
 
 What does not belong here: the backends' availability (`stl_kernels.backends`).
 """
@@ -203,6 +203,24 @@ def check_linear(
         )
     _check_bias(bias, columns)
     check_permutation(permutation, x.shape[1], x.device)
+
+
+def require_finite(**tensors: Tensor | None) -> None:
+    """Raises InvalidInput for the first tensor that holds NaN or an infinity (reads the values)."""
+    for name, tensor in tensors.items():
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            raise InvalidInput(name, expected="finite entries", got="NaN or an infinity")
+
+
+def check_factors(**factors: Tensor) -> None:
+    """Factors on the CPU hold no NaN and no infinity.
+
+    They are a few hundred numbers. Elsewhere reading them would stall the device in every call; there the
+    check is the one that `STLFactors` makes once.
+    """
+    for name, factor in factors.items():
+        if factor.device.type == "cpu":
+            require_finite(**{name: factor})
 
 
 def _check_bias(bias: Tensor | None, columns: int) -> None:

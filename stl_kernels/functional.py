@@ -73,13 +73,6 @@ def as_permutation(permutation: object, length: int, device: torch.device | str 
     return indices
 
 
-def require_finite(**tensors: Tensor | None) -> None:
-    """Raises InvalidInput for the first tensor that holds NaN or an infinity (reads the values)."""
-    for name, tensor in tensors.items():
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
-            raise InvalidInput(name, expected="finite entries", got="NaN or an infinity")
-
-
 def encode_weights(
     w: Tensor,
     encode_w: Tensor,

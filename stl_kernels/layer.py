@@ -21,7 +21,6 @@ from stl_kernels.functional import (
     as_permutation,
     check_tiling,
     encode_weights,
-    require_finite,
 )
 from stl_kernels.row_groups import ROW_GROUPINGS, group_rows, ungroup_rows
 from stl_kernels.tiles import ceil_div, tiled_columns
@@ -53,7 +52,7 @@ class STLFactors(nn.Module):
         self.rank: int = algorithm.rank
         self.encode_x = nn.Parameter(torch.tensor(algorithm.encode_x, dtype=dtype, device=device), trainable)
         self.decode = nn.Parameter(torch.tensor(algorithm.decode, dtype=dtype, device=device), trainable)
-        require_finite(encode_x=self.encode_x, decode=self.decode)
+        checks.require_finite(encode_x=self.encode_x, decode=self.decode)
 
     def extra_repr(self) -> str:
         return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
@@ -221,7 +220,7 @@ class STLLinear(nn.Module):
         if not isinstance(linear, nn.Linear):
             raise InvalidInput("linear", expected="a torch.nn.Linear", got=type(linear).__name__)
         weight = linear.weight
-        require_finite(**{"linear.weight": weight, "linear.bias": linear.bias})
+        checks.require_finite(**{"linear.weight": weight, "linear.bias": linear.bias})
         algorithm = as_algorithm(encoders)
         layer = cls(
             linear.in_features,

@@ -52,6 +52,7 @@ def _encode(
     x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool, backend: str
 ) -> Tensor:
     checks.check_encode(x, factor, n, k, permutation)
+    checks.check_factors(factor=factor)
     return get_backend(backend, x.device, x.dtype).encode(x, factor, n, k, permutation, strided)
 
 
@@ -73,6 +74,7 @@ def _decode(
     backend: str,
 ) -> Tensor:
     checks.check_decode(products, factor, bias, rows, columns, n, m, permutation)
+    checks.check_factors(factor=factor)
     chosen = get_backend(backend, products.device, products.dtype)
     return chosen.decode(products, factor, bias, rows, columns, n, m, permutation, strided)
 
@@ -99,6 +101,7 @@ def _linear(
     backend: str,
 ) -> Tensor:
     checks.check_linear(x, encode_x, encoded_w, decode, bias, columns, n, k, m, permutation)
+    checks.check_factors(encode_x=encode_x, decode=decode)
     chosen = get_backend(backend, x.device, x.dtype)
     return chosen.linear(x, encode_x, encoded_w, decode, bias, columns, n, k, m, permutation, strided)
 

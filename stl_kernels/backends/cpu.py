@@ -24,7 +24,8 @@ from stl_kernels.tiles import ceil_div, from_tiles, to_tiles
 _WORKSPACE_BYTES = 64 << 20
 # Below this height packing the encoded weights costs the core more than smaller blocks save.
 _LEAST_HEIGHT = 256
-_CHUNK_BYTES = 4 << 20
+# Small enough for a last-level cache; smaller ones mean more barriers, which cost much on a busy machine.
+_CHUNK_BYTES = 8 << 20
 _thread = threading.local()
 
 
@@ -87,7 +88,7 @@ class CpuBackend:
         tile_rows, (tiles_in, tiles_out) = ceil_div(rows, n), encoded_w.shape[1:]
         out = x.new_empty(rows, columns)
         height = _block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size())
-        space = _workspace(height * rank * (tiles_in + tiles_out), x)
+        space = _kept("space", height * rank * (tiles_in + tiles_out), x)
         for first in range(0, tile_rows, height):
             count = min(height, tile_rows - first)
             encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
@@ -115,17 +116,19 @@ def _block_height(tile_rows: int, bytes_per_row: int) -> int:
     return max(ceil_div(tile_rows, max(ceil_div(tile_rows, height), 1)), 1)
 
 
-def _workspace(size: int, like: Tensor) -> Tensor:
-    """`size` numbers of `like`'s dtype, uninitialised; this thread's kept memory where that is large enough.
+def _kept(name: str, size: int, like: Tensor) -> Tensor:
+    """`size` numbers of `like`'s dtype, uninitialised: this thread's memory of that name where it is kept.
 
-    The first touch of fresh memory costs more than the encoding that writes to it.
+    The first touch of fresh memory costs more than the encoding that writes to it, and giving memory back
+    interrupts the other threads.
     """
     wanted = size * like.element_size()
     if wanted > _WORKSPACE_BYTES:
         return like.new_empty(size)
-    kept: Tensor | None = getattr(_thread, "space", None)
+    kept: Tensor | None = getattr(_thread, name, None)
     if kept is None or kept.numel() < wanted:
-        kept = _thread.space = torch.empty(wanted, dtype=torch.uint8)
+        kept = torch.empty(wanted, dtype=torch.uint8)
+        setattr(_thread, name, kept)
     return kept[:wanted].view(like.dtype)
 
 
@@ -143,7 +146,13 @@ def _encode_into(
     step = _chunk(count, n * k * tiles * x.element_size(), strided and permutation is None and fits)
     for first in range(0, count, step):
         part = out[first : first + step]
-        entries = to_tiles(x[first * n : (first + step) * n], n, k, permutation, strided)
+        rows = x[first * n : (first + step) * n]
+        if fits and not strided and permutation is None:
+            # As `to_tiles`, into kept memory.
+            entries = _kept("tiles", rows.numel(), x).view(-1, n * k, tiles)
+            entries.view(-1, n, k, tiles).copy_(rows.view(-1, n, tiles, k).transpose(2, 3))
+        else:
+            entries = to_tiles(rows, n, k, permutation, strided)
         torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
 
 
@@ -163,7 +172,8 @@ def _decode_into(
             if bias is not None:
                 into.add_(bias)
             continue
-        entries = torch.bmm(decoder, part)
+        entries = _kept("tiles", part.shape[0] * n * m * tiles, out).view(-1, n * m, tiles)
+        torch.bmm(decoder, part, out=entries)
         if not fits:
             into.copy_(from_tiles(entries, into.shape[0], columns, n, m, None, strided, bias))
             continue

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, Unavailable, definition
-from stl_kernels import is_available, ops, stl_matmul
-from stl_kernels.backends import get_backend
+from stl_kernels import BACKENDS, is_available, ops, stl_matmul
+from stl_kernels.backends import cpu, get_backend
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Unit roundoff times the few roundings on the way: encode, core, decode each round their result once.
@@ -80,6 +80,60 @@ def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
         assert ratio(a.grad, b.grad) < 3 * RATIO[dtype]
 
 
+def sampled(seed, count, largest):
+    """Random (N, K, M), tile, rank, tiling, permuted; sizes to `largest`, mostly not multiples of a side."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        # Sizes spread over the scales, so that small ones and ones past a kernel's block both come up.
+        size = tuple(int(v) for v in np.exp(rng.uniform(0, np.log(largest + 1), 3)))
+        tile = str(rng.choice(["4", "2x3x4", "3x5x2", "1x2x3", "5"]))
+        yield size, tile, int(rng.integers(1, 40)), bool(rng.integers(2)), bool(rng.integers(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "dtype"), CASES)
+def test_sampled_sizes_match_float64(backend, dtype):
+    # The interpreter runs a kernel's programs one after the other in Python: fewer and smaller samples there.
+    interpreted = backend == "triton" and DEVICE == "cpu"
+    for size, tile, rank, strided, permuted in sampled(7, *((12, 60) if interpreted else (60, 257))):
+        floats, plain = operands(size, tile, rank, dtype, permuted)
+        narrow = [f.clone().requires_grad_() for f in floats]
+        wide = [f.double().requires_grad_() for f in floats]
+        grad = torch.randn(size[0], size[2], device=DEVICE).to(dtype)
+        out, expected = (
+            ops.linear(*narrow, *plain, strided, backend),
+            ops.linear(*wide, *plain, strided, "reference"),
+        )
+        case = (size, tile, rank, strided, permuted)
+        assert ratio(out.detach(), expected.detach()) < RATIO[dtype], case
+        out.backward(grad)
+        expected.backward(grad.double())
+        for a, b in zip(narrow, wide, strict=True):
+            assert ratio(a.grad, b.grad) < 3 * RATIO[dtype], case
+
+
+@pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
+@pytest.mark.parametrize("size", [(37, 45, 51), (40, 48, 52)], ids=str)
+def test_blocks_and_chunks_of_the_cpu_layer_do_not_show(size, strided, monkeypatch):
+    floats, plain = operands(size, "4", 24, torch.float32, permuted=False)
+    expected = ops.linear(*[f.double().cpu() for f in floats], *plain, strided, "reference")
+    monkeypatch.setattr(cpu, "_LEAST_HEIGHT", 3)
+    for workspace, chunk in ((1, 1), (1, 1 << 20), (1 << 20, 1), (20_000, 2_000)):
+        monkeypatch.setattr(cpu, "_WORKSPACE_BYTES", workspace)
+        monkeypatch.setattr(cpu, "_CHUNK_BYTES", chunk)
+        out = ops.linear(*[f.cpu() for f in floats], *plain, strided, "cpu")
+        assert ratio(out, expected) < RATIO[torch.float32]
+
+
+def test_the_kept_workspace_leaves_earlier_results_alone():
+    floats, plain = operands((37, 45, 51), "4", 24, torch.float32, permuted=False)
+    floats = [f.cpu() for f in floats]
+    first = ops.linear(*floats, *plain, True, "cpu")
+    kept = first.clone()
+    ops.linear(floats[0] + 1, *floats[1:], *plain, True, "cpu")
+    assert torch.equal(first, kept)
+
+
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
 def test_reference_is_the_definition(strided):
     algorithm = random_algorithm("2x3x4", 7)
@@ -137,18 +191,19 @@ def test_higher_derivatives_exist():
     assert torch.autograd.gradgradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
 
 
+@pytest.mark.parametrize("backend", [b for b in BACKENDS if is_available(b, DEVICE)])
 @pytest.mark.parametrize("name", ["encode", "core", "decode", "correlate", "linear"])
-def test_opcheck(name):
+def test_opcheck(name, backend):
     floats, (columns, n, k, m, order) = operands((6, 8, 10), "4", 5, torch.float32, permuted=True)
     x, encode_x, encoded_w, decode, bias = (f.requires_grad_() for f in floats)
-    encoded = ops.encode(x, encode_x, n, k, order, True, "cpu").detach().requires_grad_()
-    products = ops.core(encoded, encoded_w, "cpu").detach().requires_grad_()
+    encoded = ops.encode(x, encode_x, n, k, order, True, backend).detach().requires_grad_()
+    products = ops.core(encoded, encoded_w, backend).detach().requires_grad_()
     arguments = {
-        "encode": (x, encode_x, n, k, order, True, "cpu"),
-        "core": (encoded, encoded_w, "cpu"),
-        "decode": (products, decode, bias, 6, columns, n, m, None, True, "cpu"),
-        "correlate": (encoded, x, n, k, order, True, "cpu"),
-        "linear": (x, encode_x, encoded_w, decode, bias, columns, n, k, m, order, True, "cpu"),
+        "encode": (x, encode_x, n, k, order, True, backend),
+        "core": (encoded, encoded_w, backend),
+        "decode": (products, decode, bias, 6, columns, n, m, None, True, backend),
+        "correlate": (encoded, x, n, k, order, True, backend),
+        "linear": (x, encode_x, encoded_w, decode, bias, columns, n, k, m, order, True, backend),
     }[name]
     torch.library.opcheck(getattr(ops, name), arguments)
 
@@ -184,6 +239,21 @@ def test_wrong_operands_are_named(position, change, argument):
     with pytest.raises(InvalidInput) as caught:
         ops.linear(*floats, *plain, False, "auto")
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_factors_that_are_not_finite_are_named(bad):
+    floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
+    for position, name in ((1, "encode_x"), (3, "decode")):
+        broken = [f.cpu().clone() for f in floats]
+        broken[position][0, 0] = bad
+        with pytest.raises(InvalidInput, match=f"{name}: expected finite entries"):
+            ops.linear(*broken, *plain, False, "reference")
+    factor = torch.full((5, 16), bad)
+    with pytest.raises(InvalidInput, match="factor: expected finite"):
+        ops.encode(torch.ones(4, 4), factor, 4, 4, None, True, "cpu")
+    with pytest.raises(InvalidInput, match="factor: expected finite"):
+        ops.decode(torch.ones(5, 1, 1), factor.t(), None, 4, 4, 4, 4, None, True, "cpu")
 
 
 def test_backends_are_named_or_refused():

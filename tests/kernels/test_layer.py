@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, definition, save_encoders
-from stl_kernels import Peaks, STLFactors, STLLinear, predict
+from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, save_encoders
+from stl_kernels import STLFactors, STLLinear
 
 STRASSEN = BilinearAlgorithm(
     "2",
@@ -103,6 +103,19 @@ def test_copies_pickles_state_and_dtypes():
         assert part in repr(layer)
 
 
+@pytest.mark.slow
+def test_inductor_compiles_the_whole_layer():
+    layer = nn.Sequential(STLLinear.from_linear(nn.Linear(10, 9), noisy()), nn.GELU(), nn.Linear(9, 2))
+    compiled = torch.compile(layer, fullgraph=True)
+    x = torch.randn(5, 10)
+    torch.testing.assert_close(compiled(x), layer(x))
+    compiled(x).sum().backward()
+    gradients = [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+    layer.zero_grad()
+    layer(x).sum().backward()
+    torch.testing.assert_close(gradients, [p.grad for p in layer.parameters() if p.grad is not None])
+
+
 def test_compile_and_export_give_the_same_values():
     layer = STLLinear.from_linear(nn.Linear(10, 9), noisy())
     for x in (torch.randn(5, 10), torch.randn(3, 4, 10)):
@@ -138,13 +151,3 @@ def test_wrong_layers_and_inputs_are_named():
         STLLinear.from_linear(broken, STRASSEN)
     with pytest.raises(InvalidInput, match="x: expected a tensor of shape"):
         STLLinear(8, 8, STRASSEN)(torch.randn(3, 7))
-
-
-def test_prediction_follows_the_formulas_and_warns_of_single_tokens():
-    peaks = Peaks("unit", {"float32": 1e12}, 1e11, 0.0, "test")
-    p = predict((4096, 4096, 4096), definition(TileFormat(4, 4, 4)), "float32", peaks)
-    assert p.core == pytest.approx(p.dense, rel=1e-12)
-    assert p.encode == pytest.approx((1 + 4) * 4096**2 * 4 / 1e11)
-    assert "slower than dense" in predict((1, 4096, 4096), STRASSEN, "bfloat16", "H200").verdict
-    with pytest.raises(InvalidInput, match="device"):
-        predict((1, 1, 1), STRASSEN, "bfloat16", "abacus")
