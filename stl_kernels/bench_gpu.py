@@ -20,8 +20,8 @@ import torch
 from stl_algebra.errors import StlError, Unavailable
 from stl_algebra.files import write_atomically
 from stl_kernels.benchmarks import random_encoders
-from stl_kernels.calibrate import measure_peaks
 from stl_kernels.layer import STLLinear
+from stl_kernels.peak_measurement import measure_peaks
 from stl_kernels.peaks import Peaks
 from stl_kernels.roofline import predict
 from stl_kernels.timing import environment, interleaved

@@ -2,7 +2,7 @@
 
 `python -m stl_kernels.benchmarks` measures the CPU's peaks and the CPU shapes, writes JSON and a figure under
 results/cpu/ and prints one table last; `bench_layer` is what a command line calls.
-What does not belong here: peaks (`stl_kernels.calibrate`), the prediction (`stl_kernels.roofline`).
+What does not belong here: peaks (`stl_kernels.peak_measurement`), the prediction (`stl_kernels.roofline`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 from stl_algebra.bilinear import BilinearAlgorithm
 from stl_algebra.files import write_atomically
-from stl_kernels.calibrate import measure_peaks
 from stl_kernels.layer import STLLinear
+from stl_kernels.peak_measurement import measure_peaks
 from stl_kernels.peaks import Peaks
 from stl_kernels.roofline import predict
 from stl_kernels.timing import environment, interleaved

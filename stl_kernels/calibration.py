@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.numerics import DynamicLeastSquares, Solution
-from stl_kernels.functional import require_finite
+from stl_kernels.checks import require_finite
 from stl_kernels.layer import STLLinear
 from stl_kernels.row_groups import group_rows
 from stl_kernels.tiles import to_tiles
@@ -54,7 +54,7 @@ class Calibrator:
         if unknowns > _LARGEST_PROBLEM:
             raise TooLarge(
                 f"calibration of {layer.in_features} features at rank {rank} has {unknowns} unknowns, "
-                f"above the limit of {_LARGEST_PROBLEM}: the Gram matrix would take {8e-9 * unknowns**2:.3g} GB"
+                f"above {_LARGEST_PROBLEM}: the Gram matrix would take {8e-9 * unknowns**2:.3g} GB"
             )
         self.layer = layer
         self._weight = weight.to(torch.float64).t()

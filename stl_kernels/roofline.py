@@ -4,7 +4,7 @@ With measured peaks each step's time is read off the curve that was measured for
 the larger of its arithmetic and its memory time (theory notes, section 1), plus a launch. No product is
 faster than its memory traffic. Ignored: tails, clock changes, ranks' effect on a product's rate.
 
-What does not belong here: devices' figures (`stl_kernels.peaks`), measuring (`stl_kernels.calibrate`).
+What does not belong here: devices' figures (`stl_kernels.peaks`), measuring (`stl_kernels.peak_measurement`).
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ import torch
 from stl_algebra import InvalidInput, TileFormat, definition
 from stl_kernels import (
     Peaks,
-    calibrate,
     common_gpus,
     load_peaks,
     measure_and_store_peaks,
+    peak_measurement,
     predict,
     store_peaks,
 )
@@ -80,13 +80,13 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match="shape"):
         predict((0, 8, 8), EXACT)
     with pytest.raises(InvalidInput, match="device"):
-        calibrate.measure_peaks(device="abacus")
+        peak_measurement.measure_peaks(device="abacus")
 
 
 def test_measured_peaks_are_stored_merged_and_read_by_predict(tmp_path, monkeypatch):
     monkeypatch.setenv("STL_KERNELS_CACHE", str(tmp_path))
     small = ((16, 32), 1 << 10)
-    monkeypatch.setattr(calibrate, "_SIZES", {"cpu": small})
+    monkeypatch.setattr(peak_measurement, "_SIZES", {"cpu": small})
     first, path = measure_and_store_peaks(torch.float32)
     assert path == peaks_file("cpu")
     assert path.parent == tmp_path
