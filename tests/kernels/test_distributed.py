@@ -3,11 +3,12 @@
 import copy
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -56,7 +57,16 @@ def test_two_processes_train_as_one(kind):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.start_processes(work, (port, kind), nprocs=2, start_method="fork")
+    # Fresh processes: a fork would inherit locks that threads of earlier tests hold.
+    command = [sys.executable, __file__, str(port), kind]
+    processes = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE) for rank in range(2)]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors.decode()
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def test_the_step_changes_every_parameter():
@@ -65,3 +75,7 @@ def test_the_step_changes_every_parameter():
     step(layer, torch.randn(8, 8))
     assert isinstance(layer, nn.Module)
     assert all(not torch.equal(a, b) for a, b in zip(layer.parameters(), before.parameters(), strict=True))
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[3]), int(sys.argv[1]), sys.argv[2])
