@@ -46,6 +46,7 @@ bench: $(STAMP)
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m stl_kernels.bench_gpu
+	$(BIN)/python -m stl_kernels.benchmarks --draw results/gpu/layer.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-run

@@ -93,7 +93,9 @@ def load_encoders(path: str | Path) -> EncodersFile:
     path = Path(path)
     label = f"encoders file {path}"
     if not path.is_file():
-        raise InvalidInput(label, expected="an existing file", got="no such file")
+        raise InvalidInput(
+            label, expected="an existing file", got="a folder" if path.is_dir() else "no such file"
+        )
     try:
         with safe_open(path, framework="numpy") as stream:
             metadata = stream.metadata() or {}

@@ -114,8 +114,8 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
         culprit = next(n for n, d in zip(names, denominators, strict=True) if d is None)
         return Verification(
             False, "", (), None, None, digest,
-            f"approximate: {culprit} has an entry that is no rational number with a denominator of at "
-            f"most {LARGEST_DENOMINATOR}",
+            f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a "
+            f"denominator of at most {LARGEST_DENOMINATOR}",
         )  # fmt: skip
     dx, dw, dd = (int(d) for d in denominators if d is not None)
     whole = [
@@ -141,6 +141,15 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
     else:
         message = f"not exact: {wrong} of {target.size} entries of the tensor differ"
     return Verification(wrong == 0, ring, (dx, dw, dd), wrong, gf2, digest, message)
+
+
+def _closeness(algorithm: BilinearAlgorithm) -> str:
+    """How far a real algorithm is from the tensor, in words; rounding dust is no proof of exactness."""
+    target = matmul_tensor(algorithm.tile)
+    error = float(np.sum((algorithm.tensor() - target) ** 2)) / algorithm.tile.products
+    if error < 1e-24:
+        return "correct up to rounding, but not proven exact"
+    return f"approximate, white NMSE {error:.3g}"
 
 
 def require_exact(algorithm: BilinearAlgorithm) -> Verification:

@@ -57,6 +57,9 @@ def make_pair(
             f"matrices {name}",
             expected="X (N, K) and W (K, M) with equal inner sizes K",
             got=f"X {checked['X'].shape} and W {checked['W'].shape}",
+            hint="transpose W: nn.Linear stores (M, K)"
+            if checked["X"].shape[1] == checked["W"].shape[1]
+            else "",
         )
     rows = checked["X"]
     if calibration is None:
@@ -115,6 +118,13 @@ ENSEMBLES: dict[str, tuple[str, Ensemble]] = {
     "low-rank": ("rank min/16 plus noise of a tenth", _low_rank),
     "ill-conditioned": ("condition number 1e6", _ill_conditioned),
 }
+
+
+#: What `--matrices` takes, for help texts.
+MATRICES_HELP = (
+    f"Ensembles: {', '.join(ENSEMBLES)}; all of them: random; bundled layers: {', '.join(BUNDLED)}; "
+    "files: .npz or .safetensors with arrays x (N, K) and w (K, M), or NAME.x and NAME.w; X.npy,W.npy; W.npy (Gaussian X)."
+)
 
 
 def random_pair(ensemble: str, size: int = 512, seed: int = 0) -> MatrixPair:
@@ -210,7 +220,11 @@ def _read_npy(path: Path) -> NDArray[np.generic]:
     try:
         out: NDArray[np.generic] = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InvalidInput(f"matrices {path}", expected="a readable .npy file", got=str(error)) from error
+        raise InvalidInput(
+            f"matrices {path}",
+            expected="an .npy file with one plain array",
+            got="something else or a damaged file",
+        ) from error
     return out
 
 

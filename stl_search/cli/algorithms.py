@@ -15,13 +15,15 @@ from stl_search.cli.common import dtype_option, echo_json, json_option, out, pro
 from stl_search.evaluation import Row
 from stl_search.evaluation import evaluate as run_evaluation
 from stl_search.export import FORMATS, export_algorithm
-from stl_search.matrices import load_matrices
+from stl_search.matrices import MATRICES_HELP, load_matrices
 from stl_search.scores import closed_form_scores
 
 
 @click.command()
 @click.argument("encoders", type=click.Path(path_type=Path))
-@click.option("--matrices", multiple=True, default=("random", "minilm"), show_default=True)
+@click.option(
+    "--matrices", multiple=True, default=("random", "minilm"), show_default=True, help=MATRICES_HELP
+)
 @dtype_option
 @json_option
 def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 from rich.table import Table
 
 import stl_algebra
@@ -58,6 +59,18 @@ class Shape(click.ParamType[tuple[int, int, int]]):
         return sizes[0], sizes[1], sizes[2]
 
 
+def _torch_dtype(name: str) -> torch.dtype:
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    if name not in dtypes:
+        raise InvalidInput("dtype", expected=f"one of {', '.join(dtypes)}", got=name)
+    return dtypes[name]
+
+
+def _check_device(name: str) -> None:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInput("device", expected="a device of this machine, such as cpu", got=name)
+
+
 @bench.command()
 @click.argument("encoders", type=click.Path(path_type=Path))
 @click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
@@ -79,21 +92,26 @@ def layer(
     Example:
       stl-search bench layer results/frontier-4x4x4/encoders/4x4x4-r24.safetensors --shape 2048
     """
-    import torch
-
+    from stl_kernels import load_peaks
     from stl_kernels.benchmarks import bench_layer
 
-    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    if dtype not in dtypes:
-        raise InvalidInput("dtype", expected=f"one of {', '.join(dtypes)}", got=dtype)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InvalidInput("device", expected="a device of this machine, such as cpu", got=device)
+    chosen = _torch_dtype(dtype)
+    _check_device(device)
+    try:
+        known = load_peaks(device)
+    except InvalidInput:
+        err.print(
+            "no peaks are stored for this device: measuring them (`stl-search bench peaks` stores them)"
+        )
+        known = None
     algorithm = load_encoders(encoders).algorithm
     results = []
     with progress_bar("measuring") as progress:
         for number, shape in enumerate(shapes):
             progress("x".join(map(str, shape)), number, len(shapes))
-            results.append(bench_layer(shape, algorithm, dtype=dtypes[dtype], device=device, tiling=tiling))
+            results.append(
+                bench_layer(shape, algorithm, dtype=chosen, device=device, tiling=tiling, peaks=known)
+            )
     if as_json:
         echo_json(results)
         return
@@ -105,3 +123,22 @@ def layer(
         speedups = (f"{r[key]:.2f}x" for key in ("speedup", "predicted_speedup"))
         table.add_row("x".join(map(str, shape)), dense, own, *speedups)
     out.print(table)
+
+
+@bench.command()
+@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
+@click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+def peaks(device: str, dtype: str) -> None:
+    """Measure and store what this device reaches; `bench layer` and `stl_kernels.predict` read it.
+
+    \b
+    Example:
+      stl-search bench peaks --device cpu
+    """
+    from stl_kernels import measure_and_store_peaks
+
+    chosen = _torch_dtype(dtype)
+    _check_device(device)
+    with err.status("measuring peaks"):
+        path = measure_and_store_peaks(chosen, device)[1]
+    out.print(str(path), soft_wrap=True)

@@ -25,7 +25,7 @@ from stl_algebra.errors import InvalidInput, StlError, TooLarge, Unavailable
 from stl_search.study import without_password
 
 #: Tables and results go to stdout, progress to stderr.
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False)
 
 
@@ -55,6 +55,7 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task(label, total=None)
 

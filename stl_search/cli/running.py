@@ -20,7 +20,7 @@ from stl_search.cli.common import (
     progress_bar,
 )
 from stl_search.execute import State, finish, search, trial_table
-from stl_search.matrices import MatrixPair, load_matrices
+from stl_search.matrices import MATRICES_HELP, MatrixPair, load_matrices
 from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
 from stl_search.run_folder import Run, read_run, read_winners, start_run
@@ -44,7 +44,7 @@ def _pairs(specs: tuple[str, ...]) -> list[MatrixPair]:
     multiple=True,
     default=("gaussian", "minilm"),
     show_default=True,
-    help="What to score on: an ensemble, random, minilm, or a .npz, .npy or .safetensors file; repeatable.",
+    help="What to score on; repeatable. " + MATRICES_HELP,
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Work off this many entries of the plan.")
 @click.option("--budget", type=Duration(), help='Or search for this long: "90s", "5m". Default 60s.')
@@ -132,6 +132,7 @@ class _watching:
             TimeElapsedColumn(),
             console=err,
             transient=True,
+            disable=not err.is_terminal,
         )
 
     def __enter__(self) -> _watching:
@@ -180,7 +181,7 @@ def _conclude(content: Content, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--matrices", multiple=True, help="Score on these instead of the run's.")
+@click.option("--matrices", multiple=True, help="Score on these instead. " + MATRICES_HELP)
 @json_option
 def report(folder: Path, matrices: tuple[str, ...], as_json: bool) -> None:
     """Write the report of a run folder again, from its storage and encoders files.

@@ -100,4 +100,10 @@ def collect(
         "machine": f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
         "rounding": f"c({run.settings.dtype}) = {rounding_constant(run.settings.dtype):.3g} per unit of A",
     }
-    return Content(run, judged, chosen, rows, [(p.name, p.source) for p in pairs], trials, made)
+    described = [(p.name, _described(p)) for p in pairs]
+    return Content(run, judged, chosen, rows, described, trials, made)
+
+
+def _described(pair: MatrixPair) -> str:
+    x, w = pair.x.shape, pair.w.shape
+    return f"X {x[0]}x{x[1]}, W {w[0]}x{w[1]}, {len(pair.calibration)} calibration rows; {pair.source}"

@@ -74,7 +74,7 @@ def _values(content: Content) -> dict[str, Any]:
         "tile": content.chosen.algorithm.tile,
         "winners": content.winners,
         "chosen": content.chosen,
-        "pairs": content.pairs,
+        "described": dict(content.pairs),
         "tables": {name: content.rows_at(name) for name, _ in content.pairs},
         "trials": content.trials,
         "made": content.made,
