@@ -123,7 +123,8 @@ ENSEMBLES: dict[str, tuple[str, Ensemble]] = {
 #: What `--matrices` takes, for help texts.
 MATRICES_HELP = (
     f"Ensembles: {', '.join(ENSEMBLES)}; all of them: random; bundled layers: {', '.join(BUNDLED)}; "
-    "files: .npz or .safetensors with arrays x (N, K) and w (K, M), or NAME.x and NAME.w; X.npy,W.npy; W.npy (Gaussian X)."
+    "files: .npz or .safetensors with arrays x (N, K) and w (K, M), or NAME.x and NAME.w; X.npy,W.npy; "
+    "W.npy (Gaussian X)."
 )
 
 
