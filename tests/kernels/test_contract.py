@@ -21,7 +21,14 @@ CASES = [
     for dtype in RATIO
     if is_available(backend, DEVICE, dtype)
 ]
-SIZES = [(1, 1, 1), (3, 257, 5), (37, 45, 51), (64, 32, 16), (5, 17, 257)]
+# One small size in the quick part; the interpreter makes the others slow.
+SIZES = [
+    (1, 1, 1),
+    *(
+        pytest.param(size, marks=pytest.mark.slow)
+        for size in [(3, 257, 5), (37, 45, 51), (64, 32, 16), (5, 17, 257)]
+    ),
+]
 
 
 def random_algorithm(tile, rank, seed=0):
@@ -62,7 +69,7 @@ def test_triton_is_among_the_cases():
 
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
 @pytest.mark.parametrize(("backend", "dtype"), CASES)
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("size", SIZES)
 def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
     tile, rank = ("4", 24) if size[0] > 4 else ("2x3x4", 5)
     floats, plain = operands(size, tile, rank, dtype, permuted=size[0] % 2 == 1)
@@ -191,6 +198,7 @@ def test_higher_derivatives_exist():
     assert torch.autograd.gradgradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if is_available(b, DEVICE)])
 @pytest.mark.parametrize("name", ["encode", "core", "decode", "correlate", "linear"])
 def test_opcheck(name, backend):

@@ -116,6 +116,7 @@ def test_inductor_compiles_the_whole_layer():
     torch.testing.assert_close(gradients, [p.grad for p in layer.parameters() if p.grad is not None])
 
 
+@pytest.mark.slow
 def test_compile_and_export_give_the_same_values():
     layer = STLLinear.from_linear(nn.Linear(10, 9), noisy())
     for x in (torch.randn(5, 10), torch.randn(3, 4, 10)):

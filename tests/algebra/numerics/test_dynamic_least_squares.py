@@ -131,6 +131,7 @@ def test_sampling_keeps_little_and_stays_within_eps():
 HOSTILE = ["gaussian", "rotated", "coherent", "rotating", "adaptive-targets", "adaptive-rows"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.parametrize("eps", [0.1, 0.01])
 def test_hostile_streams_stay_within_eps(kind, eps):
