@@ -1,65 +1,114 @@
 """From an algorithm that is exact in floats to one with small integer or rational entries.
 
-Entries are pinned to a grid one by one, the nearest first, and after each pin all free entries are
-solved for again by Levenberg-Marquardt; the freedom to change bases and to rescale products is used up
-by the first pins. What counts as exact is decided by `exact.verify` alone.
+Entries are pinned to a grid, the nearest first and several at a time, and after each round all free entries
+are solved for again by Levenberg-Marquardt; the freedom to change bases and to rescale products is used up by
+the first pins. Where a grid has no value left that works, the next, wider grid takes over, and in the end
+what is left is read as rationals. What counts as exact is decided by `exact.verify` alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stl_algebra.bilinear import Array, BilinearAlgorithm
 from stl_algebra.error import nmse
+from stl_algebra.errors import InvalidInput
 from stl_algebra.exact import verify
 from stl_algebra.matmul_tensor import matmul_tensor
 from stl_algebra.numerics.cp_levenberg_marquardt import cp_levenberg_marquardt
 
 #: Loss relative to |T|^2 below which a float solution counts as exact.
-_SOLVED = 1e-24
+SOLVED = 1e-24
+
+#: Grids that are tried one after the other: zeros, which use up the gauge freedom best; signs; small
+#: integers; small rationals.
+GRIDS: tuple[tuple[float, ...], ...] = (
+    (0.0,),
+    (-1.0, 0.0, 1.0),
+    (-2.0, -1.0, 0.0, 1.0, 2.0),
+    (-4.0, -3.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0),
+)
+
+#: Largest denominator that an entry which no grid holds is read with.
+LARGEST_GUESSED_DENOMINATOR = 48
+
+_RINGS = ("Z", "Z[1/2]", "Q")
+_LARGEST_BATCH = 64
+_MISSES_PER_GRID = 16
 
 
 def polish_to_exact(algorithm: BilinearAlgorithm, iterations: int = 300) -> BilinearAlgorithm | None:
-    """Levenberg-Marquardt without any penalty: the exact algorithm nearby, or None when there is none.
+    """Levenberg-Marquardt: the exact algorithm nearby, or None when there is none.
 
-    A falling pull towards zero keeps the factors bounded on the way (theory notes, section 4).
+    First without any penalty; where that fails, a falling pull towards zero keeps the factors bounded on
+    the way (theory notes, section 4).
     """
-    factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
     target = matmul_tensor(algorithm.tile)
-    for pull, steps in ((1e-3, 60), (1e-5, 60), (0.0, iterations)):
-        fit = cp_levenberg_marquardt(target, factors, pull=pull, iterations=steps, loss_tolerance=1e-28)
-        factors = [f[0].numpy() for f in fit.factors]
-    solved = algorithm.with_factors(factors[0].T, factors[1].T, factors[2], "exact in floats")
-    return solved if nmse(solved) < _SOLVED else None
+    for schedule in (((0.0, iterations),), ((1e-3, 60), (1e-5, 60), (0.0, iterations))):
+        factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
+        for pull, steps in schedule:
+            fit = cp_levenberg_marquardt(target, factors, pull=pull, iterations=steps, loss_tolerance=1e-28)
+            factors = [f[0].numpy() for f in fit.factors]
+        solved = algorithm.with_factors(factors[0].T, factors[1].T, factors[2], "exact in floats")
+        if nmse(solved) < SOLVED:
+            return solved
+    return None
 
 
 def discretise(
-    algorithm: BilinearAlgorithm, grid: Sequence[float] = (-1.0, 0.0, 1.0), tries: int = 4, seed: int = 0
+    algorithm: BilinearAlgorithm,
+    grids: Sequence[Sequence[float]] = GRIDS,
+    tries: int = 4,
+    seed: int = 0,
+    rationals: bool = True,
 ) -> BilinearAlgorithm | None:
-    """An exact algorithm of the same format and rank with all entries on the grid, or None.
+    """An exact algorithm of the same format and rank with small integer or rational entries, or None.
+
+    Costs about one Levenberg-Marquardt run of order P = r (nk + km + nm) for every few entries.
 
     Args:
         algorithm: exact in floats, or nearly.
-        grid: allowed values, for example (-1, 0, 1) or (-1, -1/2, 0, 1/2, 1).
-        tries: attempts; each blurs the order in which entries are pinned.
+        grids: allowed values, one grid after the other.
+        tries: attempts; each blurs the order in which entries are pinned. The first with entries in
+            {-1, 0, 1} is taken, otherwise the best ring: Z, then Z[1/2], then Q.
         seed: of the blur.
+        rationals: what no grid holds may still be read as a rational number of small denominator.
+
+    Raises:
+        InvalidInput: there is no grid, or one without 0.
     """
+    if not grids or any(0.0 not in grid for grid in grids):
+        raise InvalidInput("grids", expected="at least one grid, each with the value 0", got=repr(grids))
     if verify(algorithm).exact:
         return algorithm
     solved = polish_to_exact(algorithm)
     if solved is None:
         return None
-    values = np.array(sorted(grid), dtype=np.float64)
+    best: tuple[tuple[int, float], BilinearAlgorithm] | None = None
     for attempt in range(tries):
-        found = _pin_entries(solved, values, np.random.default_rng([seed, attempt]), 0.3 * attempt)
-        if found is not None and verify(found).exact:
-            return found.with_factors(None, None, None, "discretised")
-    return None
+        rng = np.random.default_rng([seed, attempt])
+        found = _Pinning(solved, rng, 0.3 * attempt).run(
+            [np.array(sorted(grid)) for grid in grids], rationals
+        )
+        if found is None:
+            continue
+        outcome = verify(found)
+        if not outcome.exact:
+            continue
+        peak = max(float(np.abs(f).max()) for f in found.factors)
+        merit = (_RINGS.index(outcome.ring), peak)
+        if best is None or merit < best[0]:
+            best = merit, found.with_factors(None, None, None, "discretised")
+        if merit == (0, 1.0):
+            break
+    return best[1] if best else None
 
 
-def _normalised(factors: list[Array]) -> list[Array]:
+def _normalised(factors: Sequence[Array]) -> list[Array]:
     """Each product's first two vectors scaled to a largest entry of 1; the decoder takes the rest."""
     x, w, d = (f.copy() for f in factors)
     for column in range(x.shape[1]):
@@ -70,49 +119,75 @@ def _normalised(factors: list[Array]) -> list[Array]:
     return [x, w, d]
 
 
-def _nearest(values: Array, grid: Array) -> Array:
-    out: Array = grid[np.argmin(np.abs(values[..., None] - grid), axis=-1)]
-    return out
+class _Pinning:
+    """The state of one attempt: the current exact floats and which of them are pinned."""
 
+    def __init__(self, algorithm: BilinearAlgorithm, rng: np.random.Generator, blur: float) -> None:
+        self.algorithm = algorithm
+        self.target = matmul_tensor(algorithm.tile)
+        factors = _normalised([np.ascontiguousarray(f.T) for f in algorithm.factors])
+        self.shapes = [f.shape for f in factors]
+        self.values = np.concatenate([f.ravel() for f in factors])
+        self.held = np.zeros(self.values.size, dtype=bool)
+        # A blurred order of pins leads each attempt to another corner of the solution variety.
+        self.blur = np.exp(blur * rng.normal(size=self.values.size))
 
-def _pin_entries(
-    algorithm: BilinearAlgorithm, grid: Array, rng: np.random.Generator, blur: float
-) -> BilinearAlgorithm | None:
-    target = matmul_tensor(algorithm.tile)
-    factors = _normalised([np.ascontiguousarray(f.T) for f in algorithm.factors])
-    frozen = [np.zeros(f.shape, dtype=bool) for f in factors]
-    sizes = [f.size for f in factors]
-    barred: set[tuple[int, float]] = set()
-    failures = 0
-    while not all(m.all() for m in frozen):
-        flat = np.concatenate([f.ravel() for f in factors])
-        held = np.concatenate([m.ravel() for m in frozen])
-        goal = _nearest(flat, grid)
-        distance = np.abs(flat - goal)
-        order = np.where(held, np.inf, distance * np.exp(blur * rng.normal(size=flat.size)))
-        chosen = next((int(i) for i in np.argsort(order) if (int(i), float(goal[i])) not in barred), -1)
-        if chosen < 0 or held[chosen]:
-            return None
-        # Entries that already sit on the grid are pinned together with the chosen one.
-        pins = (~held) & (distance < 1e-9)
-        pins[chosen] = True
-        trial_flat, trial_held = np.where(pins, goal, flat), held | pins
-        trial = [
-            p.reshape(f.shape)
-            for p, f in zip(np.split(trial_flat, np.cumsum(sizes)[:-1]), factors, strict=True)
-        ]
-        masks = [
-            p.reshape(f.shape)
-            for p, f in zip(np.split(trial_held, np.cumsum(sizes)[:-1]), factors, strict=True)
-        ]
-        fit = cp_levenberg_marquardt(target, trial, frozen=masks, iterations=60, loss_tolerance=1e-27)
-        loss = float(fit.loss[0]) / algorithm.tile.products
-        size = max(float(f.abs().max()) for f in fit.factors)
-        if loss < _SOLVED and size < 20 * np.abs(grid).max():
-            factors, frozen = [f[0].numpy().copy() for f in fit.factors], masks
-        else:
-            barred.add((chosen, float(goal[chosen])))
-            failures += 1
-            if failures > 40:
+    def run(self, grids: Sequence[Array], rationals: bool) -> BilinearAlgorithm | None:
+        complete = any(self._pin_to(grid) for grid in grids)
+        return self._finished() if complete or rationals else None
+
+    def _split(self, flat: Array) -> list[Array]:
+        ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
+        return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), self.shapes, strict=True)]
+
+    def _pin_to(self, grid: Array) -> bool:
+        """Pin as many entries as the grid allows; True when none is left free."""
+        bars = np.zeros((self.values.size, grid.size))
+        batch, misses = _LARGEST_BATCH, 0
+        while not self.held.all():
+            cost = np.abs(self.values[:, None] - grid) + bars
+            choice = np.argmin(cost, axis=1)
+            distance = np.where(self.held, np.inf, cost[np.arange(choice.size), choice])
+            order = np.argsort(distance * self.blur, kind="stable")
+            order = order[np.isfinite(distance[order])][:batch]
+            if order.size == 0:
+                return False
+            pins = distance < 1e-9
+            pins[order] = True
+            if self._try(pins, grid[choice]):
+                batch = min(2 * batch, _LARGEST_BATCH)
+            elif order.size > 1:
+                batch = max(1, order.size // 4)
+            else:
+                bars[order[0], choice[order[0]]] = np.inf
+                misses += 1
+                if misses > _MISSES_PER_GRID:
+                    return False
+        return True
+
+    def _try(self, pins: NDArray[np.bool_], goal: Array) -> bool:
+        held = self.held | pins
+        fit = cp_levenberg_marquardt(
+            self.target,
+            self._split(np.where(pins, goal, self.values)),
+            frozen=self._split(held),
+            iterations=60,
+            loss_tolerance=1e-27,
+        )
+        peak = max(float(f.abs().max()) for f in fit.factors)
+        if float(fit.loss[0]) >= SOLVED * self.algorithm.tile.products or peak > 20:
+            return False
+        self.values = np.concatenate([f[0].numpy().ravel() for f in fit.factors])
+        self.held = held
+        return True
+
+    def _finished(self) -> BilinearAlgorithm | None:
+        """The algorithm with what is still free read as rationals, or None when it does not look so."""
+        values = self.values.copy()
+        for index in np.flatnonzero(~self.held):
+            nearest = float(Fraction(float(values[index])).limit_denominator(LARGEST_GUESSED_DENOMINATOR))
+            if abs(nearest - values[index]) > 1e-9:
                 return None
-    return algorithm.with_factors(factors[0].T, factors[1].T, factors[2])
+            values[index] = nearest
+        x, w, d = self._split(values)
+        return self.algorithm.with_factors(x.T, w.T, d)

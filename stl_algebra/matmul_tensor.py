@@ -150,6 +150,24 @@ def permute_format(algorithm: BilinearAlgorithm, target: TileFormat) -> Bilinear
     raise InvalidInput("target", expected=f"a permutation of {algorithm.tile}", got=str(target))
 
 
+def restrict(algorithm: BilinearAlgorithm, target: TileFormat) -> BilinearAlgorithm:
+    """The algorithm on the leading blocks of X, W and Y; products that become zero are dropped.
+
+    An exact algorithm gives an exact one.
+
+    Raises:
+        InvalidInput: a side of `target` is larger than the algorithm's.
+    """
+    t = algorithm.tile
+    if target.n > t.n or target.k > t.k or target.m > t.m:
+        raise InvalidInput("target", expected=f"sides of at most those of {t}", got=str(target))
+    x, w, y = _mode_matrices(algorithm)
+    modes = [x[:, : target.n, : target.k], w[:, : target.k, : target.m], y[:, : target.n, : target.m]]
+    kept = np.all([mode.any(axis=(1, 2)) for mode in modes], axis=0)
+    x, w, y = (mode[kept] for mode in modes)
+    return _from_modes(algorithm, target, x, w, y, f"restricted to {target}")
+
+
 def kronecker(outer: BilinearAlgorithm, inner: BilinearAlgorithm) -> BilinearAlgorithm:
     """The two-level algorithm of <n1 n2, k1 k2, m1 m2> and rank r1 r2: `outer` on blocks, `inner` inside.
 

@@ -12,6 +12,7 @@ from stl_algebra.encoders_file import load_encoders
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact import verify as verify_exactly
 from stl_search.cli.common import dtype_option, echo_json, json_option, out, progress_bar
+from stl_search.cli.exact import print_exact_table
 from stl_search.evaluation import Row
 from stl_search.evaluation import evaluate as run_evaluation
 from stl_search.export import FORMATS, export_algorithm
@@ -92,15 +93,22 @@ def verify(encoders: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--exact", is_flag=True, help="Instead: exact algorithms of all formats up to 5, verified.")
 @dtype_option
 @json_option
-def frontier(folders: tuple[Path, ...], dtype: str, as_json: bool) -> None:
+def frontier(folders: tuple[Path, ...], exact: bool, dtype: str, as_json: bool) -> None:
     """The best encoders of one or more folders, by format and rank. Default: results/.
 
     \b
     Example:
       stl-search frontier results/
+      stl-search frontier --exact
     """
+    if exact:
+        if folders:
+            raise InvalidInput("folder", expected="none together with --exact", got=str(folders[0]))
+        print_exact_table(as_json)
+        return
     roots = folders or (Path("results"),)
     rows: list[dict[str, Any]] = []
     for root in roots:

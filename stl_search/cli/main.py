@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stl_algebra.version import __version__
-from stl_search.cli import algorithms, benchmarks, capturing, groups, running
+from stl_search.cli import algorithms, benchmarks, capturing, exact, groups, running
 from stl_search.cli.common import Group
 
 
@@ -30,6 +30,7 @@ for _command in (
     algorithms.verify,
     algorithms.frontier,
     algorithms.export,
+    exact.find,
     benchmarks.bench,
 ):
     main.add_command(_command)
