@@ -1,7 +1,7 @@
-"""Exact algorithms from random starts: Levenberg-Marquardt beside tensorly's parafac, and rounding afterwards.
+"""Exact algorithms from random starts: Levenberg-Marquardt beside tensorly's parafac; rounding afterwards.
 
-Both get the same tensors and the same Gaussian starts, one thread each. parafac runs until it is exact, or for
-as long as a start may take; it counts as successful at a looser residual than ours.
+Both get the same tensors and the same Gaussian starts, one thread each. parafac runs until it is exact, or
+for as long as a start may take; it counts as successful at a looser residual than ours.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def print_exact_table(as_json: bool) -> None:
         grid.add_row(
             row["tile"], str(row["products"]), str(row["rank"]), best,
             str(row["gap"]) if row["gap"] else "", row["ring"] if row["exact"] else "not exact",
-            f"{row['amplification']:.1f}", origin, *row["parts"]]),
+            f"{row['amplification']:.1f}", origin,
             style="" if row["gap"] else "bold",
         )  # fmt: skip
     out.print(grid)
