@@ -170,7 +170,7 @@ class _Pinning:
         fit = cp_levenberg_marquardt(
             self.target,
             self._split(np.where(pins, goal, self.values)),
-            frozen=self._split(held),
+            frozen=self._split(held.astype(np.float64)),
             iterations=60,
             loss_tolerance=1e-27,
         )
