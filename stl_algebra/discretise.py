@@ -8,11 +8,12 @@ what is left is read as rationals. What counts as exact is decided by `exact.ver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stl_algebra.bilinear import Array, BilinearAlgorithm
 from stl_algebra.error import nmse
@@ -24,10 +25,8 @@ from stl_algebra.numerics.cp_levenberg_marquardt import cp_levenberg_marquardt
 #: Loss relative to |T|^2 below which a float solution counts as exact.
 SOLVED = 1e-24
 
-#: Grids that are tried one after the other: zeros, which use up the gauge freedom best; signs; small
-#: integers; small rationals.
+#: Grids that are tried one after the other: signs, small integers, small rationals.
 GRIDS: tuple[tuple[float, ...], ...] = (
-    (0.0,),
     (-1.0, 0.0, 1.0),
     (-2.0, -1.0, 0.0, 1.0, 2.0),
     (-4.0, -3.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0),
@@ -39,6 +38,9 @@ LARGEST_GUESSED_DENOMINATOR = 48
 _RINGS = ("Z", "Z[1/2]", "Q")
 _LARGEST_BATCH = 64
 _MISSES_PER_GRID = 16
+_ITERATIONS = 60
+#: A solve whose loss has not been halved in so many iterations is given up.
+_STALL = 8
 
 
 def polish_to_exact(algorithm: BilinearAlgorithm, iterations: int = 300) -> BilinearAlgorithm | None:
@@ -91,8 +93,10 @@ def discretise(
     best: tuple[tuple[int, float], BilinearAlgorithm] | None = None
     for attempt in range(tries):
         rng = np.random.default_rng([seed, attempt])
-        found = _Pinning(solved, rng, 0.3 * attempt).run(
-            [np.array(sorted(grid)) for grid in grids], rationals
+        # Every other attempt first pins zeros only: that often uses up the gauge freedom better.
+        zeros_first = [(0.0,)] if attempt % 2 else []
+        found = _Pinning(solved, rng, 0.3 * (attempt // 2)).run(
+            [np.array(sorted(grid)) for grid in (*zeros_first, *grids)], rationals
         )
         if found is None:
             continue
@@ -117,6 +121,17 @@ def _normalised(factors: Sequence[Array]) -> list[Array]:
             factor[:, column] /= peak
             d[:, column] *= peak
     return [x, w, d]
+
+
+def _stalled() -> Callable[[int, Tensor], bool]:
+    """A callback that ends a solve which no longer makes progress."""
+    history: list[float] = []
+
+    def callback(iteration: int, loss: Tensor) -> bool:
+        history.append(float(loss[0]))
+        return iteration >= _STALL and history[-1] > 0.5 * history[-1 - _STALL]
+
+    return callback
 
 
 class _Pinning:
@@ -171,8 +186,9 @@ class _Pinning:
             self.target,
             self._split(np.where(pins, goal, self.values)),
             frozen=self._split(held.astype(np.float64)),
-            iterations=60,
+            iterations=_ITERATIONS,
             loss_tolerance=1e-27,
+            callback=_stalled(),
         )
         peak = max(float(f.abs().max()) for f in fit.factors)
         if float(fit.loss[0]) >= SOLVED * self.algorithm.tile.products or peak > 20:
