@@ -59,7 +59,9 @@ class SubgroupClass:
 
     @cached_property
     def generators(self) -> tuple[int, ...]:
-        """A small generating set of the representative: elements of large order first."""
+        """A small generating set of the representative: elements of large order first; the group's own."""
+        if self.order == self.group.order:
+            return self.group.generators
         by_order = np.argsort(-self.group.element_orders[self.members], kind="stable")
         return self.group.greedy_generators(self.members[by_order], len(self.members))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stl_algebra import TooLarge
 from stl_algebra.groups import (
+    NAME_TABLE,
     FiniteGroup,
     isomorphic,
     isomorphism,
@@ -131,6 +132,7 @@ def grammar_of_order(n, smaller):
 
 
 def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
+    listed = {standard_names(parse_group(name))[0] for name in NAME_TABLE}
     types = {}
     for n in range(1, 32):
         found = []
@@ -140,6 +142,7 @@ def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
             assert parse_group(first).order == n
             if first not in found:
                 assert not any(isomorphic(parse_group(f), group) for f in found), (name, first)
+                assert first in listed, f"{first} is missing in NAME_TABLE"
                 found.append(first)
         types[n] = found
     assert tuple(len(types[n]) for n in range(1, 32)) == TYPES
