@@ -8,6 +8,7 @@ k prime to the order of g.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd, isqrt
 
 import numpy as np
@@ -22,45 +23,46 @@ _CLOSE = 1e-6
 
 def exact_character_table(group: FiniteGroup) -> list[list[str]]:
     """The spelling of every irrep's character on every class of `group.classes`, as `character_table`."""
-    firsts = [c[0] for c in group.classes]
-    return [[exact_value(group, i.character, g) for g in firsts] for i in complex_irreps(group)]
+    characters = np.array([i.character for i in complex_irreps(group)])
+    columns = []
+    for c in group.classes:
+        multiplicities = root_multiplicities(group, characters, c[0])
+        columns.append([_spelled(row.tobytes()) for row in multiplicities])
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
-def root_multiplicities(group: FiniteGroup, character: ComplexArray, g: int) -> IntArray:
-    """How often exp(2 pi i k / e) is an eigenvalue at g, for k = 0 .. e-1 with e the order of g.
+def root_multiplicities(group: FiniteGroup, characters: ComplexArray, g: int) -> IntArray:
+    """(characters, e): how often exp(2 pi i k / e) is an eigenvalue at g, k = 0 .. e-1, e the order of g.
 
-    The inverse discrete Fourier transform of the character on the powers of g: whole numbers.
+    The discrete Fourier transform of each character on the powers of g: whole numbers.
     """
-    values = [character[0]]
-    power = g
-    while power:
-        values.append(character[power])
-        power = int(group.table[power, g])
-    transformed = np.fft.fft(np.array(values)).real / len(values)
+    powers = [0]
+    while (power := int(group.table[powers[-1], g])) != 0:
+        powers.append(power)
+    transformed = np.fft.fft(characters[:, powers], axis=1).real / len(powers)
     multiplicities: IntArray = np.rint(transformed).astype(np.int64)
     assert np.abs(transformed - multiplicities).max() < _CLOSE
     return multiplicities
 
 
-def exact_value(group: FiniteGroup, character: ComplexArray, g: int) -> str:
-    """chi(g): a whole number, a multiple of a root of unity, a quadratic irrational or a sum of roots."""
-    multiplicities = root_multiplicities(group, character, g)
+@lru_cache(maxsize=4096)
+def _spelled(multiplicities_as_bytes: bytes) -> str:
+    """A whole number, a multiple of a root of unity, a quadratic irrational or a sum of roots."""
+    multiplicities = np.frombuffer(multiplicities_as_bytes, dtype=np.int64)
     order = len(multiplicities)
-    value = complex(character[g])
+    values = np.fft.ifft(multiplicities) * order  # on the powers of g
+    value = complex(values[1 % order])
     size = round(abs(value))
     turn = float(np.angle(value)) / (2 * np.pi) * 2 * order
     if abs(abs(value) - size) < _CLOSE and (size == 0 or abs(turn - round(turn)) < _CLOSE):
         return _multiple_of_root(size, Fraction(round(turn), 2 * order) % 1 if size else Fraction(0))
-    roots = np.exp(2j * np.pi * np.arange(order) / order)
-    conjugates: list[complex] = []
-    for k in (k for k in range(1, order + 1) if gcd(k, order) == 1):
-        conjugate = complex(multiplicities @ roots ** (k % order))
-        if all(abs(conjugate - known) > _CLOSE for known in conjugates):
-            conjugates.append(conjugate)
-    if len(conjugates) == 2:
-        total, product = round(sum(conjugates).real), round((conjugates[0] * conjugates[1]).real)
-        larger = (value - conjugates[1 if abs(value - conjugates[0]) < _CLOSE else 0]) / 2
-        return _quadratic(total, total * total - 4 * product, larger.real + larger.imag > 0)
+    coprime = [k for k in range(1, order) if gcd(k, order) == 1]
+    others = values[coprime][np.abs(values[coprime] - value) > _CLOSE]
+    if np.abs(others - others[0]).max() < _CLOSE:
+        other = complex(others[0])
+        total, product = round((value + other).real), round((value * other).real)
+        half = (value - other) / 2
+        return _quadratic(total, total * total - 4 * product, half.real + half.imag > 0)
     return _sum_of_roots(multiplicities)
 
 
