@@ -36,7 +36,7 @@ from stl_algebra.error import rounding_constant
 from stl_algebra.errors import InvalidInput, StlError, Unavailable
 from stl_algebra.families import FAMILIES, family
 from stl_algebra.families.registry import NoCandidate
-from stl_algebra.groups import parse_group
+from stl_algebra.groups.isomorphism import one_of_each_type
 from stl_search.trial import Entry, run_trial
 
 #: Version of what the storage holds; a newer one is refused.
@@ -61,7 +61,7 @@ class Settings:
     families: tuple[str, ...]
 
     def checked(self) -> Settings:
-        """The settings with canonical spellings.
+        """The settings with canonical spellings, and of isomorphic groups the first one only.
 
         Raises:
             InvalidInput: any of them is malformed, or no family can run on them.
@@ -71,8 +71,8 @@ class Settings:
         rounding_constant(self.dtype)
         for name in self.families:
             family(name)
-        names = tuple(dict.fromkeys(parse_group(g).name for g in self.groups))
-        settings = replace(self, tile=tile.slug, groups=names)
+        names, _ = one_of_each_type(self.groups)
+        settings = replace(self, tile=tile.slug, groups=tuple(names))
         if not settings.arms():
             raise InvalidInput("group", expected="at least one group for the families chosen", got="none")
         return settings

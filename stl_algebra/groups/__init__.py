@@ -1,6 +1,19 @@
-"""Finite groups: values, names, constructions and what can be read off a Cayley table."""
+"""Finite groups: values, names, constructions, subgroups, isomorphism: what is read off a Cayley table."""
 
 from stl_algebra.groups.group import FiniteGroup
+from stl_algebra.groups.isomorphism import isomorphic, isomorphism, standard_names
 from stl_algebra.groups.names import GRAMMAR, NAME_TABLE, parse_group
+from stl_algebra.groups.subgroups import SubgroupClass, subgroup_classes, subgroups
 
-__all__ = ["GRAMMAR", "NAME_TABLE", "FiniteGroup", "parse_group"]
+__all__ = [
+    "GRAMMAR",
+    "NAME_TABLE",
+    "FiniteGroup",
+    "SubgroupClass",
+    "isomorphic",
+    "isomorphism",
+    "parse_group",
+    "standard_names",
+    "subgroup_classes",
+    "subgroups",
+]

@@ -16,12 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from spgrep.rep.enumerate import enumerate_unitary_irreps_from_regular_representation
 
+from stl_algebra.cache import Arrays, cached_arrays
 from stl_algebra.groups.group import FiniteGroup
 
 ComplexArray = NDArray[np.complex128]
 
 #: spgrep holds |G|^3 complex numbers at once: 43 MB at this order.
 _LARGEST_ORDER_FOR_SPGREP = 140
+
+#: Irreps of smaller groups are found about as fast as a file is read.
+_SMALLEST_CACHED = 48
+
+#: Version of the algorithms for the cache: raise it when results change.
+_VERSION = 1
 
 
 class RealType(Enum):
@@ -95,6 +102,18 @@ def _irrep_matrices(group: FiniteGroup) -> list[ComplexArray]:
         return matrices
     if group.is_abelian:
         return _abelian_characters(group)
+    if group.order < _SMALLEST_CACHED:
+        return _decomposed(group)
+
+    def compute() -> Arrays:
+        return {f"{number:05d}": matrices for number, matrices in enumerate(_decomposed(group))}
+
+    stored = cached_arrays("irreps", _VERSION, group.digest, compute)
+    return [stored[name] for name in sorted(stored)]
+
+
+def _decomposed(group: FiniteGroup) -> list[ComplexArray]:
+    """The regular representation taken apart: for groups without more structure."""
     if group.order <= _LARGEST_ORDER_FOR_SPGREP:
         regular = np.zeros((group.order,) * 3, dtype=np.complex128)
         g, h = np.ogrid[: group.order, : group.order]
@@ -148,8 +167,16 @@ def irreps_from_commutant(group: FiniteGroup, seed: int = 0) -> list[ComplexArra
     irreducible; every irrep of degree d appears d times and is kept once. O(|G|^3) time, O(|G|^2) memory
     beside the result.
     """
+    for attempt in range(5):
+        found = _eigenspaces(group, np.random.default_rng([seed, attempt]))
+        if sum(m.shape[1] ** 2 for m in found) == group.order:
+            return found
+    raise AssertionError("five random elements of the commutant were not generic")
+
+
+def _eigenspaces(group: FiniteGroup, rng: np.random.Generator) -> list[ComplexArray]:
+    """One eigenspace for each character; reducible where eigenvalues of two of them happen to be close."""
     order = group.order
-    rng = np.random.default_rng(seed)
     coefficients = rng.normal(size=order) + 1j * rng.normal(size=order)
     coefficients = coefficients + np.conj(coefficients[group.inverse])
     # H[a, b] = c(a^-1 b) commutes with left translation: c((ga)^-1 gb) = c(a^-1 b).
@@ -157,18 +184,20 @@ def irreps_from_commutant(group: FiniteGroup, seed: int = 0) -> list[ComplexArra
     values, vectors = np.linalg.eigh(hermitian)
     gaps = np.flatnonzero(np.diff(values) > 1e-9 * np.abs(values).max())
     bounds = [0, *(int(i) + 1 for i in gaps), order]
+    # (L_g v)(a) = v(g^-1 a); the traces on the classes decide whether an irrep is new.
+    shifted = group.table[group.inverse]
+    firsts = [c[0] for c in group.classes]
+    sizes = np.array([len(c) for c in group.classes])
     kept: list[ComplexArray] = []
     characters: list[ComplexArray] = []
     for start, stop in pairwise(bounds):
         space = vectors[:, start:stop]
-        # (L_g v)(a) = v(g^-1 a); the trace alone decides whether the class is new.
-        shifted = group.table[group.inverse]
-        character = np.array([np.vdot(space, space[row]) for row in shifted])
-        if any(abs(np.vdot(character, known)) > 0.5 * order for known in characters):
+        character = np.array([np.vdot(space, space[shifted[g]]) for g in firsts])
+        if any(abs(np.vdot(character * sizes, known)) > 0.5 * order for known in characters):
             continue
         characters.append(character)
-        kept.append(np.stack([space.conj().T @ space[row] for row in shifted]))
-    assert sum(m.shape[1] ** 2 for m in kept) == order, "an eigenspace was not irreducible"
+        dual = space.conj().T
+        kept.append(np.stack([dual @ space[row] for row in shifted]))
     return kept
 
 

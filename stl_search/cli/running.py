@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families import FAMILIES
+from stl_algebra.groups.isomorphism import one_of_each_type
 from stl_search.cli.common import (
     Duration,
     command_line,
@@ -88,6 +89,8 @@ def run(
     if seed < 0:
         raise InvalidInput("seed", expected="a number of at least 0", got=seed)
     settings = Settings(groups, tile, rank, dtype, seed, names).checked()
+    for left_out, kept in one_of_each_type(groups)[1].items():
+        err.print(f"{left_out} is the same group as {kept}: searched once", markup=False, soft_wrap=True)
     if folder is None:
         label = "-".join([*(g.replace("/", "_") for g in settings.groups), settings.tile, f"r{rank}", dtype])
         folder = Path("results") / "".join(c if c.isalnum() or c in "-_^.,()x" else "_" for c in label)

@@ -6,14 +6,15 @@ import io
 from typing import Any
 
 import matplotlib
-import networkx as nx
 import numpy as np
 import plotly.graph_objects as go
 
 from stl_algebra.bilinear import BilinearAlgorithm
 from stl_algebra.error import column_row_nmse
 from stl_algebra.groups import FiniteGroup
+from stl_algebra.groups.words import words
 from stl_algebra.representations import fourier_basis
+from stl_search.cayley import PALETTE, edges, generator_label, layout
 from stl_search.report.content import Content
 
 _ACCENT = "#b5341c"
@@ -191,37 +192,28 @@ def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
 
 def cayley_figure(group: FiniteGroup) -> go.Figure:
     """The Cayley graph of a group on its generators: an arrow-free drawing, one colour per generator."""
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(group.order))
-    for g in group.generators:
-        graph.add_edges_from((a, int(group.table[a, g])) for a in range(group.order))
-    if group.order > 2:
-        positions = nx.kamada_kawai_layout(graph) if group.order <= 130 else nx.spring_layout(graph, seed=0)
-    else:
-        positions = {i: np.array([i, 0.0]) for i in range(group.order)}
+    positions = layout(group).positions
     figure = go.Figure()
     for number, g in enumerate(group.generators):
         xs: list[float | None] = []
         ys: list[float | None] = []
-        for a in range(group.order):
-            b = int(group.table[a, g])
-            xs += [float(positions[a][0]), float(positions[b][0]), None]
-            ys += [float(positions[a][1]), float(positions[b][1]), None]
-        order = int(group.element_orders[g])
+        for a, b in edges(group, g):
+            xs += [float(positions[a, 0]), float(positions[b, 0]), None]
+            ys += [float(positions[a, 1]), float(positions[b, 1]), None]
         figure.add_trace(
             go.Scatter(
                 x=xs,
                 y=ys,
                 mode="lines",
-                name=f"generator g{g} of order {order}",
-                line={"color": _PALETTE[(3 * number) % 8], "width": 1.6},
+                name=generator_label(group, number),
+                line={"color": PALETTE[number % len(PALETTE)], "width": 1.6},
                 hoverinfo="skip",
             )
         )
     figure.add_trace(
         go.Scatter(
-            x=[float(positions[i][0]) for i in range(group.order)],
-            y=[float(positions[i][1]) for i in range(group.order)],
+            x=positions[:, 0].tolist(),
+            y=positions[:, 1].tolist(),
             mode="markers",
             showlegend=False,
             marker={
@@ -230,8 +222,8 @@ def cayley_figure(group: FiniteGroup) -> go.Figure:
                 "line": {"color": "#333", "width": 1.2},
             },
             text=[
-                f"g{i}, order {group.element_orders[i]}" + (" (identity)" if i == 0 else "")
-                for i in range(group.order)
+                f"{word}, order {order}" + (" (identity)" if i == 0 else "")
+                for i, (word, order) in enumerate(zip(words(group), group.element_orders, strict=True))
             ],
             hovertemplate="%{text}<extra></extra>",
         )

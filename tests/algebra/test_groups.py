@@ -1,65 +1,60 @@
 """Groups, names, irreps and Fourier bases: properties for every named group of order up to 60."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stl_algebra import InvalidInput, TooLarge
-from stl_algebra.families.algebra_products import block_product, block_rank, division_algebra_product
+from stl_algebra.families.algebra_products import division_algebra_product
 from stl_algebra.groups import NAME_TABLE, FiniteGroup, parse_group
-from stl_algebra.representations import RealType, character_table, complex_irreps, fourier_basis, real_irreps
+from stl_algebra.representations import RealType, complex_irreps, fourier_basis
 from stl_algebra.representations.irreps import irreps_from_commutant
+
+from .group_strategies import check_fourier, check_group, check_irreps, spellings, write_tables
 
 TOLERANCE = 1e-10
 
 
 @pytest.mark.parametrize("name", NAME_TABLE)
-def test_group_axioms_and_name_round_trip(name):
+def test_every_named_group_has_the_properties_of_groups_irreps_and_fourier_bases(name):
     group = parse_group(name)
-    again = FiniteGroup(group.table, group.name)  # checks the axioms
-    assert np.array_equal(again.table, group.table)
     assert group.order <= 60
-    assert parse_group(group.name) == group
-    assert group.generated(group.generators).size == group.order
-    everyone = np.arange(group.order)
-    assert not group.table[everyone, group.inverse].any()
-    assert sum(len(c) for c in group.classes) == group.order
+    check_group(group)
+    check_irreps(group)
+    check_fourier(group)
 
 
-@pytest.mark.parametrize("name", NAME_TABLE)
-def test_irreps_are_orthogonal_complete_homomorphisms(name):
-    group = parse_group(name)
-    irreps = complex_irreps(group)
-    assert sum(i.degree**2 for i in irreps) == group.order
-    assert len(irreps) == len(group.classes)
-    characters = np.array([i.character for i in irreps])
-    assert np.allclose(characters @ characters.conj().T, group.order * np.eye(len(irreps)), atol=TOLERANCE)
-    for irrep in [*irreps, *real_irreps(group)]:
-        m = irrep.matrices
-        products = np.einsum("gij,hjk->ghik", m, m)
-        assert np.abs(products - m[group.table]).max() < TOLERANCE
-        assert np.abs(m @ m.conj().transpose(0, 2, 1) - np.eye(m.shape[1])).max() < TOLERANCE
-    table = character_table(group)
-    sizes = np.array([len(c) for c in group.classes])
-    assert np.allclose((table * sizes) @ table.conj().T, group.order * np.eye(len(irreps)), atol=TOLERANCE)
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    write_tables(folder)
+    return folder
 
 
-@pytest.mark.parametrize("name", NAME_TABLE)
-def test_fourier_basis_is_orthogonal_and_turns_convolution_into_block_products(name):
-    group = parse_group(name)
-    basis = fourier_basis(group)
-    assert np.abs(basis.matrix @ basis.matrix.T - np.eye(group.order)).max() < TOLERANCE
-    rng = np.random.default_rng(group.order)
-    f, h = rng.normal(size=(2, group.order))
-    convolution = np.zeros(group.order)
-    np.add.at(convolution, group.table, np.outer(f, h))
-    for block in basis.blocks:
-        rows = basis.matrix[block.start : block.stop]
-        left, right, decode = block_product(block.size, block.real_type)
-        product = np.sqrt(block.scale) * decode @ ((left @ (rows @ f)) * (right @ (rows @ h)))
-        assert np.abs(product - rows @ convolution).max() < 1e-9
-        assert len(left) == block_rank(block.size, block.real_type)
+@settings(max_examples=40, deadline=None)
+@given(spelled=spellings(100))
+def test_random_groups_from_the_grammar(tables, spelled):
+    text, order = spelled
+    group = parse_group(text.replace("{d}", str(tables)))
+    assert group.order == order
+    check_group(group)
+    check_irreps(group)
+    check_fourier(group)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(spelled=spellings(400))
+def test_more_and_larger_random_groups_from_the_grammar(tables, spelled):
+    text, order = spelled
+    group = parse_group(text.replace("{d}", str(tables)))
+    assert group.order == order
+    check_group(group)
+    check_irreps(group)
+    check_fourier(group)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +84,30 @@ def test_two_constructions_of_irreps_agree(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["PSL(2,7)", "S6", "GL(2,5)", "He(5)"])
-def test_larger_groups_go_through_the_commutant(name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "S6",
+        "He(7)",
+        "SL(2,7)",
+        "PSL(2,7)xC2",
+        "C7:C3xS4",
+        "PSL(2,11)",
+        "D400",
+        "C31:C30",
+        "GL(2,5)",
+        "perm:(1 2),(1 3)(2 4),(1 3 5 7)(2 4 6 8)",  # C2 wr S4
+        "perm:(1 2 3),(1 2),(1 4)(2 5)(3 6),(7 8 9 10)",  # (S3 wr C2) x C4, its factors unnamed
+        "C2^3:(C7:C3)(a->b,b->c,c->ab;b->c,c->bc)",
+        "C2^9",
+        "C997",
+        "D25xD10",
+    ],
+)
+def test_groups_of_order_up_to_a_thousand(name):
     group = parse_group(name)
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(group.order, size=(2, 300))
-    for irrep in complex_irreps(group):
-        assert np.abs(irrep.matrices[a] @ irrep.matrices[b] - irrep.matrices[group.table[a, b]]).max() < 1e-9
+    assert 100 < group.order <= 1300
+    check_irreps(group)
     basis = fourier_basis(group)
     assert np.abs(basis.matrix @ basis.matrix.T - np.eye(group.order)).max() < TOLERANCE
 
@@ -120,25 +132,6 @@ def test_division_algebra_products_are_exact():
     assert np.array_equal(np.einsum("ra,rb,yr->aby", left, right, decode), tensor)
 
 
-atoms = st.sampled_from(
-    ["C2", "C3", "C5", "C6", "D4", "Q8", "S3", "A4", "Dic3", "C7:C3", "He(2)", "C8:C2(3)", "F20"]
-)
-expressions = st.lists(st.tuples(atoms, st.integers(1, 2)), min_size=1, max_size=2)
-
-
-@settings(max_examples=25, deadline=None)
-@given(expressions)
-def test_grammar_expressions_round_trip_and_have_the_right_order(parts):
-    name = "x".join(a if e == 1 else f"{a}^{e}" for a, e in parts)
-    order = int(np.prod([parse_group(a).order ** e for a, e in parts]))
-    if order > 600:
-        return
-    group = parse_group(name)
-    assert group.order == order
-    assert parse_group(group.name) == group
-    assert sum(i.degree**2 for i in complex_irreps(group)) == order
-
-
 @pytest.mark.parametrize(
     ("name", "order"), [("perm:(1 2 3)(4 5),(1 2)", 12), ("perm:(1 2 3 4 5),(1 2)", 120), ("(S3xC2)^2", 144)]
 )
@@ -149,14 +142,72 @@ def test_permutation_groups_and_products(name, order):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", "Z5", "C0", "C2^", "C2^0", "xC2", "C2x", "S3x(C2", "Q12", "D4:C2", "F7", "SL(3,2)", "SL(2,4)",
-     "perm:", "perm:(1 2", "perm:(1 2 1)", "perm:(0 1)", "C7:C5", "C7:C3(3)", "table:missing.npy",
-     "C99999999999"],
+    ("given", "canonical"),
+    [
+        (" S3 x C2 ", "S3xC2"), ("((S3))", "S3"), ("(C2)^3", "C2^3"), ("S3×C2", "S3xC2"),
+        ("(S3xC2)xC3", "(S3xC2)xC3"),
+        ("(C7:C3)^2", "(C7:C3)^2"), ("perm:( 1,2 ,3 ) (4 5), (1 2)", "perm:(1 2 3)(4 5),(1 2)"),
+        ("perm:(1 2)xC2", "(perm:(1 2))xC2"), ("C2^2 : C3 (a -> b, b -> ab)", "C2^2:C3(a->b,b->ab)"),
+        ("(C3:D4(a->a^-1;))", "C3:D4(a->a^-1;)"), ("S3^1", "S3"), ("(C2^2)^2", "(C2^2)^2"),
+    ],
 )  # fmt: skip
-def test_malformed_names_are_refused_in_words(name):
-    with pytest.raises(InvalidInput, match="expected"):
+def test_names_are_canonical(given, canonical):
+    assert parse_group(given).name == canonical
+    assert parse_group(canonical).name == canonical
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, "expected a name") for name in (
+            "", "E5", "C2^", "xC2", "C2x", "S3x(C2", "S3)", "C7:",
+            ":C3", "S3xx2", "()", "C2^2^2", "C-3", "C3.5",
+        )),
+        ("C0", "at least 1"), ("C2^0", "at least 1"), ("Q12", "8, 16"), ("F7", "dividing"),
+        ("SL(3,2)", "degree 2"), ("SL(2,4)", "prime"), ("He(4)", "prime"), ("C99999999999", "six digits"),
+        ("perm:", "cycles"), ("perm:(1 2", "cycles"), ("perm:1 2", "cycles"), ("perm:(1 a)", "cycles"),
+        ("perm:(1 2 1)", "point 1 repeated in (1 2 1)"), ("perm:(1 2)(2 3)", "point 2 repeated"),
+        ("perm:(0 1)", "point 0"), ("perm:(1 5000)", "point 5000"),
+        ("C7:C5", "order 5"), ("C7:C3(3)", "u^3 = 6"), ("C8:C2(2)", "homomorphism"), ("D4:C2", "action"),
+        ("C7:C3^2", "action"), ("C2^2:C3(a->b,b->a)", "a^-1 * a = 1 in C3"),
+        ("C2^2:C2(a->b,b->b)", "takes ab to 1"),
+        ("C4:C2(a->a^2)", "takes a^2 to 1"), ("S3:C2(a->b)", "a^-1b * a = ab, but their images"),
+        ("C2^2:C3(a->b,b->ab)(b->a)", "expected a name"),
+        ("C2^2:C3(a->q)", "got q"), ("C2^2:C3(c->a)", "got c"), ("C2^2:C3(a=b)", "'a=b'"),
+        ("C2^2:C3(a->b,a->a)", "once"),
+        ("C2^2:C2(a->a;b->b)", "each of the 1 generators"), ("C2^2:C3(a->a^)", "product of powers"),
+        ("table:missing.npy", "existing"),
+    ],
+)  # fmt: skip
+def test_malformed_names_are_refused_in_one_line_of_words(name, words):
+    with pytest.raises(InvalidInput, match="expected") as refused:
         parse_group(name)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("CDSAQFxe:^()->,; 123abpermtlbLGH./", max_size=14))
+def test_whatever_is_typed_is_a_group_or_a_message(text):
+    try:
+        group = parse_group(text)
+    except (InvalidInput, TooLarge) as refused:
+        message = str(refused)
+    else:
+        message = ""
+        assert parse_group(group.name) == group
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("s3", "S3"), ("Z5", "C5"), ("psl(2,7)", "PSL(2,7)"), ("s3xc2", "S3xC2"), ("C_4", "C4"),
+     ("Dic(3)", "Dic3"),     ("z2^3", "C2^3"), ("S3*C2", "S3xC2"), ("Sym(4)", "S4"), ("q8", "Q8")],
+)  # fmt: skip
+def test_near_misses_get_a_suggestion(typed, meant):
+    with pytest.raises(InvalidInput, match="did you mean") as refused:
+        parse_group(typed)
+    assert str(refused.value).endswith(f"did you mean {meant}?")
 
 
 @pytest.mark.parametrize("name", ["S9", "C5000", "C2^40", "S999999", "GL(2,11)", "C2^999999"])
@@ -168,17 +219,65 @@ def test_groups_that_are_too_large_say_so(name):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ([[0, 1], [1, 1]], "inverse"),
-        ([[1, 0], [1, 0]], "identity"),
-        ([[0, 1, 2], [1, 0, 1], [2, 2, 0]], "associativity"),
-        ([[0, 3], [1, 0]], "closure"),
-        ([[0, 1]], "square"),
-        ([[0.5, 1], [1, 0]], "integer"),
+        ([[0, 1], [1, 1]], "none for element 1: inverse axiom fails"),
+        ([[1, 0], [1, 0]], "g0 g0 = g1: identity axiom fails"),
+        ([[0, 1, 2], [1, 0, 1], [2, 2, 0]], "associativity fails"),
+        ([[0, 3], [1, 0]], "table[0, 1] = 3"),
+        ([[0, -1], [1, 0]], "table[0, 1] = -1"),
+        ([[0, 1]], "shape (1, 2)"),
+        ([[0, 1], [1]], "unequal length"),
+        ([], "shape"),
+        ([[0.5, 1], [1, 0]], "table[0, 0] = 0.5"),
+        ([[float("nan"), 1], [1, 0]], "table[0, 0] = nan"),
+        ([["a", "b"], ["b", "a"]], "integer entries"),
     ],
 )
-def test_tables_that_are_no_group_name_the_axiom(table, message):
-    with pytest.raises(InvalidInput, match=message):
+def test_tables_that_are_no_group_name_the_axiom_and_the_elements(table, message):
+    with pytest.raises(InvalidInput) as refused:
         FiniteGroup(table)
+    assert message in str(refused.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["C4", "C5", "S3", "Q8", "C2^3"]), st.data())
+def test_a_changed_entry_is_found_and_the_message_is_true(name, data):
+    table = np.array(parse_group(name).table)
+    size = len(table)
+    new = np.array(data.draw(st.permutations(range(size))))
+    shuffled = np.empty_like(table)
+    shuffled[np.ix_(new, new)] = new[table]
+    i, j = data.draw(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)))
+    shuffled[i, j] = (shuffled[i, j] + data.draw(st.integers(1, size - 1))) % size
+    with pytest.raises(InvalidInput) as refused:
+        FiniteGroup(shuffled)
+    message = str(refused.value)
+    if "associativity" in message:
+        a, b, c, first, _, _, _, second = map(int, re.findall(r"g(\d+)", message))
+        assert shuffled[shuffled[a, b], c] == first != second == shuffled[a, shuffled[b, c]]
+    elif "identity" in message:
+        a, b, product = map(int, re.findall(r"g(\d+)", message))
+        assert shuffled[a, b] == product
+    else:
+        g = int(re.search(r"element (\d+)", message)[1])
+        e = new[0]
+        assert e not in shuffled[g] or e not in shuffled[:, g]
+
+
+@pytest.mark.parametrize("content", [b"0,1\n1", b"a b\nb a", b"\xff\xfe\x00", b"", b"0 1\n1 5"])
+def test_table_files_that_hold_no_table(tmp_path, content):
+    for suffix in (".csv", ".txt", ".npy"):
+        path = tmp_path / f"t{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(InvalidInput, match="expected") as refused:
+            parse_group(f"table:{path}")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_table_file_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "t.csv"
+    for name in ("C2", "C3"):
+        np.savetxt(path, parse_group(name).table, fmt="%d", delimiter=",")
+        assert parse_group(f"table:{path}").order == parse_group(name).order
 
 
 def test_table_with_another_identity_is_relabelled(tmp_path):

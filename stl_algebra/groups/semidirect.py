@@ -1,0 +1,173 @@
+"""Semidirect products N : H by an explicit action, which is checked to be one.
+
+Element x y of N : H, with x in N and y in H, has the number x + |N| y, and the product is
+(x, y)(x', y') = (x A_y(x'), y y') where A_y is the automorphism y x y^-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import gcd
+
+import numpy as np
+
+from stl_algebra.errors import InvalidInput
+from stl_algebra.groups.constructions import check_order, cyclic
+from stl_algebra.groups.group import FiniteGroup, IntArray
+from stl_algebra.groups.words import element, letters, words
+
+
+def homomorphism(group: FiniteGroup, target: FiniteGroup, images: Sequence[int]) -> IntArray:
+    """The homomorphism that takes `group.generators` to `images`, as an array over the elements.
+
+    O(|G| generators).
+
+    Raises:
+        InvalidInput: there is none; names an element and a generator at which products disagree.
+    """
+    extended = np.full(group.order, -1, dtype=np.int64)
+    extended[0] = 0
+    queue = [0]
+    for x in queue:
+        for g, image in zip(group.generators, images, strict=True):
+            reached = int(group.table[x, g])
+            if extended[reached] < 0:
+                extended[reached] = target.table[extended[x], image]
+                queue.append(reached)
+    # phi(x g) = phi(x) phi(g) for all x and all generators g makes phi a homomorphism.
+    for letter, g, image in zip(letters(group), group.generators, images, strict=True):
+        wrong = np.flatnonzero(extended[group.table[:, g]] != target.table[extended, image])
+        if wrong.size:
+            named, imaged = words(group), words(target)
+            x = int(wrong[0])
+            product = int(group.table[x, g])
+            raise InvalidInput(
+                "images",
+                expected="a homomorphism",
+                got=f"{named[x]} * {letter} = {named[product]}, but their images have "
+                f"{imaged[extended[x]]} * {imaged[image]} = {imaged[target.table[extended[x], image]]} "
+                f"and not {imaged[extended[product]]}",
+            )
+    return extended
+
+
+def automorphism(group: FiniteGroup, images: Mapping[str, str]) -> IntArray:
+    """The automorphism that takes generators (letters) to words; those left out stay where they are.
+
+    Raises:
+        InvalidInput: a letter or word is none, or the map is no automorphism; says at which element.
+    """
+    names = letters(group)
+    for letter in images:
+        if letter not in names:
+            raise InvalidInput(
+                "action", expected=f"generators of {group.name}: {', '.join(names)}", got=letter
+            )
+    targets = [
+        element(group, images[letter]) if letter in images else g
+        for letter, g in zip(names, group.generators, strict=True)
+    ]
+    try:
+        extended = homomorphism(group, group, targets)
+    except InvalidInput as error:
+        raise InvalidInput("action", expected=f"an automorphism of {group.name}", got=error.got) from error
+    kernel = np.flatnonzero(extended == 0)
+    if len(kernel) > 1:
+        raise InvalidInput(
+            "action",
+            expected=f"an automorphism of {group.name}",
+            got=f"a map that is not one to one: it takes {words(group)[kernel[1]]} to 1",
+        )
+    return extended
+
+
+def semidirect_product(
+    normal: FiniteGroup, acting: FiniteGroup, actions: Sequence[IntArray], name: str
+) -> FiniteGroup:
+    """N : H in which the i-th generator of H acts on N by the automorphism `actions[i]`.
+
+    Args:
+        normal: N.
+        acting: H.
+        actions: one array over the elements of N per generator of H, as `automorphism` returns them.
+        name: of the result.
+
+    Raises:
+        InvalidInput: the number of actions is not the number of H's generators, or they satisfy no
+            homomorphism H -> Aut(N); says at which element.
+        TooLarge: |N| |H| is above the limit.
+    """
+    check_order(normal.order * acting.order, name)
+    if len(actions) != len(acting.generators):
+        raise InvalidInput(
+            f"semidirect product {name}",
+            expected=f"one automorphism for each of the {len(acting.generators)} generators of {acting.name}",
+            got=len(actions),
+        )
+    by_element = np.full((acting.order, normal.order), -1, dtype=np.int64)
+    by_element[0] = np.arange(normal.order)
+    queue = [0]
+    for y in queue:
+        for h, action in zip(acting.generators, actions, strict=True):
+            reached = int(acting.table[y, h])
+            if by_element[reached, 0] < 0:
+                by_element[reached] = by_element[y][action]
+                queue.append(reached)
+    for letter, h, action in zip(letters(acting), acting.generators, actions, strict=True):
+        wrong = np.argwhere(by_element[acting.table[:, h]] != by_element[:, action])
+        if wrong.size:
+            y, x = int(wrong[0, 0]), int(wrong[0, 1])
+            named, moved = words(acting), words(normal)
+            product = int(acting.table[y, h])
+            raise InvalidInput(
+                f"semidirect product {name}",
+                expected=f"an action that is a homomorphism from {acting.name} to Aut({normal.name})",
+                got=f"{named[y]} * {letter} = {named[product]} in {acting.name}, but acting in turn takes "
+                f"{moved[x]} to {moved[by_element[y][action[x]]]} and {named[product]} takes it to "
+                f"{moved[by_element[product, x]]}",
+            )
+    low = np.arange(normal.order * acting.order) % normal.order
+    high = np.arange(normal.order * acting.order) // normal.order
+    moved_low = by_element[high[:, None], low]
+    table = normal.table[low[:, None], moved_low] + normal.order * acting.table[high[:, None], high]
+    generators = [*normal.generators, *(normal.order * h for h in acting.generators)]
+    return FiniteGroup(table, name, generators=generators, check=False)
+
+
+def _multiplicative_order(unit: int, modulus: int) -> int:
+    order, power = 1, unit % modulus
+    while power != 1 % modulus:
+        order, power = order + 1, power * unit % modulus
+    return order
+
+
+def semidirect_cyclic(n: int, h: int, multiplier: int | None = None, name: str = "") -> FiniteGroup:
+    """C_n : C_h in which the generator y of C_h acts on x in C_n by y x y^-1 = x^multiplier.
+
+    Without a multiplier the least one whose action is faithful is taken.
+
+    Raises:
+        InvalidInput: the multiplier is no unit modulo n or its h-th power is not 1, so the action is no
+            homomorphism; or no faithful action exists.
+    """
+    name = name or f"C{n}:C{h}" + (f"({multiplier})" if multiplier is not None else "")
+    check_order(n * h, name)
+    if multiplier is None:
+        units = (u for u in range(1, n + 1) if gcd(u, n) == 1)
+        multiplier = next((u for u in units if _multiplicative_order(u, n) == h), None)
+        if multiplier is None:
+            raise InvalidInput(
+                f"semidirect product {name}",
+                expected=f"a unit modulo {n} of order {h}, for a faithful action",
+                got="none",
+                hint=f"give the action as C{n}:C{h}(u) with u^{h} = 1 modulo {n}, or write C{n}xC{h}",
+            )
+    elif gcd(multiplier, n) != 1 or pow(multiplier, h, n) != 1 % n:
+        raise InvalidInput(
+            f"semidirect product {name}",
+            expected=f"a unit u modulo {n} with u^{h} = 1, so that the action is a homomorphism",
+            got=f"u = {multiplier}, u^{h} = {pow(multiplier, h, n)} modulo {n}",
+        )
+    action = np.arange(n) * multiplier % n
+    acting = cyclic(h)
+    return semidirect_product(cyclic(n), acting, [action] * len(acting.generators), name)
