@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stl_algebra.benchmarks import accuracy, dls, gauss_newton
+from stl_algebra.benchmarks import accuracy, convolutions, dls, gauss_newton
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
+    "convolutions": convolutions.run,
     "dls": dls.run,
     "dls-accuracy": accuracy.run,
     "gauss-newton": gauss_newton.run,

@@ -56,8 +56,8 @@ def orbit_types(symmetry: Symmetry) -> tuple[OrbitType, ...]:
     """
     action = symmetry.action
     maps, table = action.maps, action.group.table
-    generic = np.random.default_rng(0).normal(size=maps.shape[1])
-    (whole,) = _stabilisers(action, generic[None])
+    generic = np.random.default_rng(0).normal(size=(maps.shape[1],))
+    (whole,) = _stabilisers(action, generic.reshape(1, -1))
     classes = {_class_of(action.group, whole)}
     waiting, found, seen = [whole], [whole], {whole.tobytes()}
     while waiting:
@@ -86,9 +86,9 @@ def orbit_types(symmetry: Symmetry) -> tuple[OrbitType, ...]:
 def _stabilisers(action: Action, points: Array) -> list[IntArray]:
     """Stabilisers of triples scaled to equal norms; of those none of whose matrices vanishes, each once."""
     parts = np.split(points, np.cumsum(action.sides)[:-1], axis=1)
-    norms = np.array([np.linalg.norm(p, axis=1) for p in parts])
+    norms: Array = np.sqrt(np.stack([np.square(p).sum(axis=1) for p in parts]))
     alive = norms.min(axis=0) > _TOLERANCE
-    scaled = np.concatenate([p[alive] / n[alive, None] for p, n in zip(parts, norms, strict=True)], axis=1)
+    scaled = np.concatenate([p[alive] / n for p, n in zip(parts, norms[:, alive, None], strict=True)], axis=1)
     _, firsts = np.unique(np.round(scaled, 6) + 0.0, axis=0, return_index=True)
     return [
         np.flatnonzero(np.abs(action.maps @ point - point).max(axis=1) < _TOLERANCE)
