@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stl_algebra.benchmarks import accuracy, convolutions, dls, gauss_newton
+from stl_algebra.benchmarks import accuracy, convolutions, dls, gauss_newton, orbits
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "dls": dls.run,
     "dls-accuracy": accuracy.run,
     "gauss-newton": gauss_newton.run,
+    "orbits": orbits.run,
 }
 
 

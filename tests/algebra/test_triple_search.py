@@ -9,9 +9,10 @@ from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, TooLarge
 from stl_algebra.error import nmse, refit_decoder, truncate
 from stl_algebra.families import Request, family
 from stl_algebra.families.fourier import fourier_algorithm
-from stl_algebra.families.triple_product import Triple
+from stl_algebra.families.triple_product import Triple, find_triple
 from stl_algebra.families.triple_search import (
     bound,
+    fewest_collisions,
     realises,
     subgroup_triple,
     subgroups_of_orders,
@@ -51,6 +52,27 @@ def test_the_enumeration_agrees_with_brute_force(name, tile):
         assert subgroup_triple(group, shape) is None
     answer = realises(group, shape)
     assert (answer.realised, answer.proven) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "tile"), [("C5", "2"), ("S3", "3x2x2"), ("C6", "2"), ("C2^2", "2"), ("C7", "2")]
+)
+def test_fewest_collisions_against_brute_force(name, tile):
+    group, shape = parse_group(name), TileFormat.parse(tile)
+
+    def subsets(size):
+        return [np.array((0, *rest)) for rest in combinations(range(1, group.order), size - 1)]
+
+    sides = (shape.n, shape.k, shape.m)
+    expected = min(
+        Triple(group, *parts).collisions() for parts in product(*(subsets(side) for side in sides))
+    )
+    found = fewest_collisions(group, shape)
+    assert found.collisions() == expected
+    assert (len(found.s), len(found.t), len(found.u)) == sides
+    assert find_triple(group, shape, 1).collisions() >= expected
+    with pytest.raises(TooLarge, match="nodes"):
+        fewest_collisions(parse_group("C11"), TileFormat(3, 3, 3), nodes=5)
 
 
 @pytest.mark.parametrize("name", ABELIAN)

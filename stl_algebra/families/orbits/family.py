@@ -21,7 +21,7 @@ _PULLS = (1e-2, 1e-3, 1e-4)
 #: Entries of Gram matrices that one candidate may take, two or three seconds on one core at <4,4,4>.
 _WORK = 1.2e8
 _LARGEST_PARAMETERS = 8000
-_NEARLY_EXACT = 1e-2
+_NEARLY_EXACT, _EXACT_IN_FLOATS = 1e-2, 1e-20
 _ATTEMPTS = 60
 
 
@@ -46,25 +46,22 @@ def orbits(request: Request) -> BilinearAlgorithm:
     affordable = _WORK / parameters**2
     steps = int(np.clip(affordable / len(_PULLS), 8, 40))
     starts = int(np.clip(affordable / (len(_PULLS) * steps), 1, 4))
-    draws = int(np.clip(affordable / (len(_PULLS) * steps * starts), 1, 4))
+    draws = int(np.clip(affordable / (len(_PULLS) * steps * starts), 1, 8))
     rng = np.random.default_rng([request.seed, rank])
-    best: tuple[float, BilinearAlgorithm] | None = None
+    found: list[BilinearAlgorithm] = []
     for _ in range(draws):
         symmetry, chosen = _drawn(request, rng)
         seed = int(rng.integers(2**31))
         schedule = [(pull, steps) for pull in _PULLS]
         fit = refine_invariant(symmetry, chosen, starts=starts, seed=seed, schedule=schedule)
-        found = algorithms_of(fit, symmetry, chosen)[:1]
-        if nmse(found[0]) < _NEARLY_EXACT:
+        found += algorithms_of(fit, symmetry, chosen)[:1]
+        if nmse(found[-1]) < _NEARLY_EXACT:
             start = [f[fit.best()] for f in fit.factors]
             exact = refine_invariant(symmetry, chosen, schedule=((0.0, 4 * steps),), factors=start)
             found += algorithms_of(exact, symmetry, chosen)
-        for algorithm in found:
-            value = total(algorithm, "bf16")
-            if best is None or value < best[0]:
-                best = (value, algorithm)
-    assert best is not None
-    return best[1]
+            if nmse(found[-1]) < _EXACT_IN_FLOATS:
+                break
+    return min(found, key=lambda algorithm: total(algorithm, "bf16"))
 
 
 def _drawn(request: Request, rng: np.random.Generator) -> tuple[Symmetry, list[OrbitType]]:
