@@ -163,7 +163,7 @@ def test_collisions_are_the_wrong_terms_of_the_group_algebra_product():
 
 #: (family, tile, rank); refining orbits takes seconds.
 CONTRACT = [
-    pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "orbits" and case[1] != "2" else [])
+    pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "orbits" else [])
     for case in ((f, *t) for f in sorted(FAMILIES) for t in (("2", 7), ("4", 32), ("2x3x2", 9)))
 ]
 

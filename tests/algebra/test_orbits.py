@@ -213,12 +213,13 @@ def test_symmetric_algorithms_of_rank_23_are_found(spelling, positions):
 
 
 def test_the_family_says_what_it_used_and_keeps_it():
-    for tile in ("2", "2x3x2"):
-        request = Request(TileFormat.parse(tile), 7, parse_group("S3"), 1)
-        algorithm = family("orbits").propose(request)
-        parameters = algorithm.provenance.parameters
-        assert is_invariant(algorithm, Symmetry.parse(parameters["symmetry"]))
-        assert sum(parameters["orbit_sizes"]) == algorithm.rank == 7
+    request = Request(TileFormat(2, 2, 2), 7, parse_group("S3"), 4)
+    algorithm = family("orbits").propose(request)
+    parameters = algorithm.provenance.parameters
+    assert is_invariant(algorithm, Symmetry.parse(parameters["symmetry"]))
+    assert sum(parameters["orbit_sizes"]) == algorithm.rank == 7
+    assert algorithm.provenance.family == "orbits"
+    assert family("orbits").propose(request) == algorithm
 
 
 @pytest.mark.parametrize(
