@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from stl_algebra.benchmarks import accuracy, dls, gauss_newton, random_starts
+from stl_algebra.benchmarks import accuracy, convolutions, dls, gauss_newton, orbits, random_starts
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
+    "convolutions": convolutions.run,
     "dls": dls.run,
     "dls-accuracy": accuracy.run,
     "gauss-newton": gauss_newton.run,
     "random-starts": random_starts.run,
+    "orbits": orbits.run,
 }
 
 

@@ -7,43 +7,60 @@ and read the result. Exact when the triple has the TPP, an approximate product o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.error import nmse, truncate
 from stl_algebra.families.algebra_products import block_product
 from stl_algebra.families.registry import NoCandidate, Request, register
 from stl_algebra.families.triple_product import Triple, find_triple
 from stl_algebra.groups.group import FiniteGroup
 from stl_algebra.matmul_tensor import kronecker
-from stl_algebra.representations.fourier import fourier_basis
+from stl_algebra.representations.fourier import FourierBasis, FourierBlock, fourier_basis
 
 #: Above this many products a candidate is too slow to prune.
 _LARGEST_RANK = 600
 
 
-def fourier_algorithm(triple: Triple) -> BilinearAlgorithm:
-    """The bilinear algorithm of a triple: one product per product of the blocks of R[G].
+def fourier_products(
+    basis: FourierBasis, embeddings: tuple[Array, Array, Array], blocks: Sequence[FourierBlock]
+) -> tuple[Array, Array, Array]:
+    """Factors (r, nk), (r, km), (nm, r) that multiply in some blocks of a group algebra.
 
     Products whose encoder or decoder vanishes on the tile are left out.
+
+    Args:
+        basis: of the group algebra.
+        embeddings: (|G|, nk) and (|G|, km) take X and W to the group algebra, the transpose of (|G|, nm)
+            reads Y.
+        blocks: some or all of the basis; with all, the product in the group algebra is exact.
     """
-    group = triple.group
-    tile = TileFormat(len(triple.s), len(triple.t), len(triple.u))
-    basis = fourier_basis(group)
-    x_of, w_of, y_of = (basis.matrix[:, e.ravel()] for e in triple.elements())
+    x_of, w_of, y_of = (basis.matrix @ e for e in embeddings)
     encode_x, encode_w, decode = [], [], []
-    for block in basis.blocks:
+    for block in blocks:
         rows = slice(block.start, block.stop)
         left, right, out = block_product(block.size, block.real_type)
         encode_x.append(left @ x_of[rows])
         encode_w.append(right @ w_of[rows])
         decode.append(np.sqrt(block.scale) * y_of[rows].T @ out)
-    factors = (np.concatenate(encode_x), np.concatenate(encode_w), np.concatenate(decode, axis=1))
-    alive = _alive(*factors)
+    x, w, d = np.concatenate(encode_x), np.concatenate(encode_w), np.concatenate(decode, axis=1)
+    sizes = [np.abs(x).max(axis=1), np.abs(w).max(axis=1), np.abs(d).max(axis=0)]
+    alive = np.all([s > 1e-12 for s in sizes], axis=0)
+    return x[alive], w[alive], d[:, alive]
+
+
+def fourier_algorithm(triple: Triple) -> BilinearAlgorithm:
+    """The bilinear algorithm of a triple: one product per product of the blocks of R[G]."""
+    group = triple.group
+    tile = TileFormat(len(triple.s), len(triple.t), len(triple.u))
+    basis = fourier_basis(group)
+    x, w, y = (np.eye(group.order)[:, e.ravel()] for e in triple.elements())
     return BilinearAlgorithm(
         tile,
-        factors[0][alive],
-        factors[1][alive],
-        factors[2][:, alive],
+        *fourier_products(basis, (x, w, y), basis.blocks),
         f"fourier({group.name})",
         Provenance(
             family="fourier",
@@ -58,12 +75,6 @@ def fourier_algorithm(triple: Triple) -> BilinearAlgorithm:
     )
 
 
-def _alive(encode_x: Array, encode_w: Array, decode: Array) -> Array:
-    sizes = [np.abs(encode_x).max(axis=1), np.abs(encode_w).max(axis=1), np.abs(decode).max(axis=0)]
-    mask: Array = np.all([s > 1e-12 for s in sizes], axis=0)
-    return mask
-
-
 @register(
     "fourier",
     uses_group=True,
@@ -73,6 +84,25 @@ def fourier(request: Request) -> BilinearAlgorithm:
     """A Fourier candidate on the group itself; seeds give different triples."""
     assert request.group is not None
     return fourier_algorithm(find_triple(request.group, request.tile, request.seed))
+
+
+@register(
+    "fourier-spectral",
+    uses_group=True,
+    summary="one group algebra, its Fourier products selected to the rank in closed form",
+)
+def fourier_spectral(request: Request) -> BilinearAlgorithm:
+    """A Fourier candidate truncated to the rank, by elimination or greedy selection: the better one."""
+    assert request.group is not None
+    whole = fourier_algorithm(find_triple(request.group, request.tile, request.seed))
+    if whole.rank < request.rank:
+        return whole
+    kept = [truncate(whole, request.rank, method=method) for method in ("backward", "greedy")]
+    best = min(kept, key=nmse)
+    return best.renamed(
+        f"fourier-spectral({request.group.name})",
+        replace(best.provenance, family="fourier-spectral"),
+    )
 
 
 def _split(tile: TileFormat) -> tuple[TileFormat, TileFormat] | None:

@@ -129,6 +129,7 @@ def cp_levenberg_marquardt(
     pull: float = 0.0,
     anchor: Sequence[Any] | None = None,
     frozen: Sequence[Any] | None = None,
+    basis: Any = None,
     iterations: int = 500,
     loss_tolerance: float = 1e-24,
     gradient_tolerance: float = 1e-13,
@@ -150,6 +151,9 @@ def cp_levenberg_marquardt(
             last (<3,3,3;23> from Gaussian starts).
         anchor: what the factors are pulled to, shaped like `factors`; zero when None.
         frozen: masks shaped like `factors`; entries that are True keep their start value.
+        basis: E, (P, Q) with orthonormal columns: steps are E phi, so that factors that start in its range
+            stay in that linear space; parameters are ordered as in `cp_gram`. The Cholesky factorisation
+            is then of order Q. Not together with `frozen`.
         iterations: at most so many per start.
         loss_tolerance: a start is done when its loss is at most this times |T|^2.
         gradient_tolerance: a start is done when max |gradient| is at most this times max(1, |T|^2).
@@ -163,6 +167,7 @@ def cp_levenberg_marquardt(
         InvalidInput: shapes do not match, an entry is not finite, or a number is out of range.
     """
     goal, current = _checked(target, factors)
+    space = _checked_basis(basis, current, frozen)
     reference = _matching("anchor", anchor, current, torch.zeros_like)
     fixed = _matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
     for name, value, least in (
@@ -205,8 +210,10 @@ def cp_levenberg_marquardt(
         point, at, mask = theta[rows], centre[rows], free[rows]
         parts = split(point)
         gradient = (cp_gradient(residual[rows], parts) + pull * (point - at)) * mask
-        flat_enough = gradient.abs().amax(1) <= gradient_tolerance * max(1.0, scale)
         matrix = cp_gram(parts)
+        if space is not None:
+            gradient, matrix, mask = gradient @ space, space.mT @ matrix @ space, mask[:, : space.shape[1]]
+        flat_enough = gradient.abs().amax(1) <= gradient_tolerance * max(1.0, scale)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         first = mu[rows] < 0
         mu[rows] = torch.where(first, damping * diagonal.amax(1), mu[rows]).clamp(min=_SMALLEST_DAMPING)
@@ -217,14 +224,15 @@ def cp_levenberg_marquardt(
         step = torch.cholesky_solve(-gradient.unsqueeze(2), root).squeeze(2) * mask
         usable = (info == 0) & torch.isfinite(step).all(1)
         step = torch.where(usable.unsqueeze(1), step, 0.0)
-        new_residual, new_loss, new_objective = evaluate(point + step, at)
+        moved = point + (step if space is None else step @ space.mT)
+        new_residual, new_loss, new_objective = evaluate(moved, at)
         # The decrease that the quadratic model predicts for the objective: -2 g.s - s.(J^T J + pull) s with
         # (J^T J + pull + mu) s = -g, which is s.(mu s - g) and has no cancellation.
         predicted = (step * (mu[rows].unsqueeze(1) * step - gradient)).sum(1)
         ratio = (objective[rows] - new_objective) / predicted.clamp(min=1e-300)
         accepted = usable & (new_objective < objective[rows])
         kept = rows[accepted]
-        theta[kept] = (point + step)[accepted]
+        theta[kept] = moved[accepted]
         residual[kept], loss[kept], objective[kept] = (
             new_residual[accepted],
             new_loss[accepted],
@@ -290,6 +298,23 @@ def _checked(target: Any, factors: Sequence[Any]) -> tuple[Tensor, list[Tensor]]
         if not bool(torch.isfinite(u).all()):
             raise InvalidInput(f"factors[{n}]", expected="finite entries", got="NaN or an infinity")
     return goal, current
+
+
+def _checked_basis(basis: Any, current: Sequence[Tensor], frozen: object) -> Tensor | None:
+    if basis is None:
+        return None
+    if frozen is not None:
+        raise InvalidInput("basis", expected="no frozen entries beside it", got="both")
+    space = _tensor(basis, current[0].device).to(torch.float64)
+    parameters = sum(u[0].numel() for u in current)
+    if space.dim() != 2 or space.shape[0] != parameters or not 1 <= space.shape[1] <= parameters:
+        raise InvalidInput(
+            "basis", expected=f"shape ({parameters}, Q) with Q >= 1", got=f"shape {tuple(space.shape)}"
+        )
+    skew = (space.mT @ space - torch.eye(space.shape[1], dtype=space.dtype, device=space.device)).abs().max()
+    if not float(skew) < 1e-10:
+        raise InvalidInput("basis", expected="orthonormal columns", got=f"an error of {float(skew):.2g}")
+    return space
 
 
 def _matching(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stl_algebra.version import __version__
-from stl_search.cli import algorithms, benchmarks, capturing, exact, groups, running
+from stl_search.cli import algorithms, benchmarks, capturing, exact, groups, running, triples
 from stl_search.cli.common import Group
 
 
@@ -23,6 +23,7 @@ def main() -> None:
 for _command in (
     groups.groups,
     groups.group,
+    triples.tpp,
     running.run,
     running.report,
     capturing.capture,

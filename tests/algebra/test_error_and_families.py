@@ -161,8 +161,14 @@ def test_collisions_are_the_wrong_terms_of_the_group_algebra_product():
     assert np.sum(np.round(algorithm.tensor())) == triple.collisions() + 12
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
-@pytest.mark.parametrize(("tile", "rank"), [("2", 7), ("4", 32), ("2x3x2", 9)])
+#: (family, tile, rank); refining orbits takes seconds.
+CONTRACT = [
+    pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "orbits" else [])
+    for case in ((f, *t) for f in sorted(FAMILIES) for t in (("2", 7), ("4", 32), ("2x3x2", 9)))
+]
+
+
+@pytest.mark.parametrize(("name", "tile", "rank"), CONTRACT)
 def test_every_family_keeps_the_contract(name, tile, rank):
     entry = family(name)
     for group in ["S3", "C2^5", "Q8"] if entry.uses_group else [None]:

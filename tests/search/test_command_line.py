@@ -52,6 +52,14 @@ def test_every_command_has_help_with_an_example():
             assert f"stl-search {name}" in shown.split("Example:")[1], name
 
 
+def test_tpp_says_what_is_proven():
+    found = json.loads(call("tpp", "S3", "--json").stdout)
+    assert (found["realised"], found["proven"], found["collisions"]) == (True, True, 0)
+    assert "does not realise" in call("tpp", "C7").stdout
+    assert "may or may not" in call("tpp", "C2^5", "--tile", "3", "--nodes", "50").stdout
+    assert call("tpp", "X9").exit_code == 2
+
+
 @pytest.mark.slow
 def test_run_writes_everything(finished):
     folder, printed = finished

@@ -102,6 +102,14 @@ def test_trial_finds_strassen_from_s3_and_repeats_itself():
     assert first.totals[0] == total(winner, "bf16")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [4, 9])
+def test_trial_makes_an_invariant_start_exact(seed):
+    winner = run_trial(Entry("2", 7, "bf16", "orbits", "S3", seed)).algorithms[0]
+    assert verify(winner).ring == "Z"
+    assert winner.provenance.parameters["symmetry"].startswith("S3/")
+
+
 def test_trial_without_candidate_says_why():
     with pytest.raises(NoCandidate, match="at most"):
         run_trial(Entry("4", 32, "bf16", "fourier", "S3", 1))

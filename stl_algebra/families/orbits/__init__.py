@@ -1,0 +1,30 @@
+"""F2: algorithms that are unions of orbits of a finite group acting on the matrix multiplication tensor."""
+
+from stl_algebra.families.orbits.family import orbits
+from stl_algebra.families.orbits.invariant import algorithms_of, embedding, refine_invariant
+from stl_algebra.families.orbits.multisets import count_multisets, multiset_at, multisets
+from stl_algebra.families.orbits.orbit_types import OrbitType, orbit_types
+from stl_algebra.families.orbits.simplex import simplex
+from stl_algebra.families.orbits.symmetry import (
+    MODES,
+    Symmetry,
+    is_invariant,
+    representations_of_dimension,
+)
+
+__all__ = [
+    "MODES",
+    "OrbitType",
+    "Symmetry",
+    "algorithms_of",
+    "count_multisets",
+    "embedding",
+    "is_invariant",
+    "multiset_at",
+    "multisets",
+    "orbit_types",
+    "orbits",
+    "refine_invariant",
+    "representations_of_dimension",
+    "simplex",
+]

@@ -1,0 +1,117 @@
+"""Algorithms that are unions of orbits: their linear parametrisation and refinement inside it.
+
+The unknowns are the representatives, one triple in Fix(K) for each orbit; all factors together are a linear
+map of them, with orthonormal columns after scaling by the orbit sizes. Levenberg-Marquardt runs in the
+range of that map, so every iterate is exactly invariant and unknowns shrink by about |Gamma|.
+
+What does not belong here: which orbits (`orbit_types`), how the search draws them (`family`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance
+from stl_algebra.families.orbits.orbit_types import OrbitType
+from stl_algebra.families.orbits.symmetry import Symmetry
+from stl_algebra.matmul_tensor import matmul_tensor
+from stl_algebra.numerics.cp_levenberg_marquardt import CPFit, cp_levenberg_marquardt
+
+#: (pull, iterations): a falling pull towards zero keeps the factors bounded on the way to an exact algorithm.
+SCHEDULE = ((1e-2, 60), (1e-3, 60), (0.0, 300))
+
+
+def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
+    """E, (P, Q) with orthonormal columns: the factors of all invariant algorithms with these orbits.
+
+    P = r * (nk + km + nm) entries in the order of `cp_gram`: encode_x.T, encode_w.T, decode, each
+    flattened row by row; Q = the sum of the dimensions of Fix(K).
+    """
+    action, tile = symmetry.action, symmetry.tile
+    rank = sum(o.size for o in orbits)
+    width = sum(o.basis.shape[1] for o in orbits)
+    # (triple entry, product, unknown)
+    out = np.zeros((sum(action.sides), rank, width))
+    product = column = 0
+    for orbit in orbits:
+        images = action.maps[orbit.movers] @ orbit.basis / np.sqrt(orbit.size)
+        stop, end = product + orbit.size, column + orbit.basis.shape[1]
+        out[:, product:stop, column:end] = images.transpose(1, 0, 2)
+        product, column = stop, end
+    x, w, z = np.split(out, np.cumsum(action.sides)[:-1])
+    # The third matrix is (m, n); the decoder holds its transpose.
+    y = z.reshape(tile.m, tile.n, rank, width).swapaxes(0, 1)
+    return np.concatenate([part.reshape(-1, width) for part in (x, w, y)])
+
+
+def random_starts(space: Array, tile_sizes: tuple[int, int, int], starts: int, seed: int) -> list[Array]:
+    """Gaussian starts in the range of an embedding: one (starts, side, r) array per factor.
+
+    Entries have variance about 1, like those of unstructured Gaussian starts.
+    """
+    rng = np.random.default_rng(seed)
+    unknowns = rng.normal(size=(starts, space.shape[1]))
+    flat = unknowns @ space.T * np.sqrt(space.shape[0] / space.shape[1])
+    rank = space.shape[0] // sum(tile_sizes)
+    bounds = np.cumsum([size * rank for size in tile_sizes])[:-1]
+    return [
+        part.reshape(starts, size, rank)
+        for part, size in zip(np.split(flat, bounds, axis=1), tile_sizes, strict=True)
+    ]
+
+
+def refine_invariant(
+    symmetry: Symmetry,
+    orbits: Sequence[OrbitType],
+    *,
+    starts: int = 8,
+    seed: int = 0,
+    schedule: Sequence[tuple[float, int]] = SCHEDULE,
+    factors: Sequence[Any] | None = None,
+) -> CPFit:
+    """Levenberg-Marquardt over the representatives, along a falling pull.
+
+    Args:
+        symmetry: acts on the format `symmetry.tile`.
+        orbits: one entry per orbit; repetitions are allowed.
+        starts: independent random starts.
+        seed: of the random starts.
+        schedule: (pull, iterations) pairs, at least one; see `cp_levenberg_marquardt`.
+        factors: invariant factors to start from instead, for instance those of an earlier fit.
+
+    Returns:
+        The fit; its factors are invariant to rounding. One iteration and start costs the Gram matrix of all
+        r (nk + km + nm) entries and a Cholesky factorisation of the order of the unknowns.
+    """
+    tile = symmetry.tile
+    space = embedding(symmetry, orbits)
+    if factors is None:
+        factors = random_starts(space, (tile.x_size, tile.w_size, tile.y_size), starts, seed)
+    target = matmul_tensor(tile)
+    for pull, iterations in schedule:
+        fit = cp_levenberg_marquardt(target, factors, pull=pull, basis=space, iterations=iterations)
+        factors = fit.factors
+    return fit
+
+
+def algorithms_of(fit: CPFit, symmetry: Symmetry, orbits: Sequence[OrbitType]) -> list[BilinearAlgorithm]:
+    """The algorithms of a fit, best loss first, with the symmetry and the orbits in their provenance."""
+    order = np.argsort(fit.loss.numpy(), kind="stable")
+    x, w, d = (f.numpy() for f in fit.factors)
+    provenance = Provenance(
+        family="orbits",
+        groups=(symmetry.group.name,),
+        parameters={
+            "symmetry": str(symmetry),
+            "orbit_sizes": [o.size for o in orbits],
+            "stabiliser_orders": [len(o.stabiliser) for o in orbits],
+            "free_parameters": sum(o.free_parameters for o in orbits),
+        },
+    )
+    return [
+        BilinearAlgorithm(symmetry.tile, x[i].T, w[i].T, d[i], f"orbits({symmetry})", provenance)
+        for i in order
+    ]
