@@ -46,11 +46,11 @@ _STALL = 8
 def polish_to_exact(algorithm: BilinearAlgorithm, iterations: int = 300) -> BilinearAlgorithm | None:
     """Levenberg-Marquardt: the exact algorithm nearby, or None when there is none.
 
-    First without any penalty; where that fails, a falling pull towards zero keeps the factors bounded on
-    the way (theory notes, section 4).
+    First with a falling pull towards zero, which leads to balanced factors (theory notes, section 4); where
+    that ends away from all solutions, without one.
     """
     target = matmul_tensor(algorithm.tile)
-    for schedule in (((0.0, iterations),), ((1e-3, 60), (1e-5, 60), (0.0, iterations))):
+    for schedule in (((1e-3, 60), (1e-5, 60), (0.0, iterations)), ((0.0, iterations),)):
         factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
         for pull, steps in schedule:
             fit = cp_levenberg_marquardt(target, factors, pull=pull, iterations=steps, loss_tolerance=1e-28)
