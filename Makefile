@@ -22,12 +22,14 @@ demo: $(STAMP)
 		--matrices gaussian --matrices minilm --budget 60s --jobs 2 --seed 0 --out demo-run
 	@echo "Open demo-run/report.html in a browser."
 
-# One thread: the tests' matrices are small, and threads that wait for each other only cost time.
+# One thread a process: the tests' matrices are small, and threads that wait for each other only cost time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

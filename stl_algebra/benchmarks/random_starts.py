@@ -17,8 +17,7 @@ from tensorly.decomposition import parafac
 from stl_algebra.bilinear import TileFormat
 from stl_algebra.discretise import SOLVED, discretise
 from stl_algebra.exact import verify
-from stl_algebra.exact_search import solve_from_random_starts
-from stl_algebra.exact_search.random_starts import random_factors
+from stl_algebra.exact_search.random_starts import random_factors, solve_from_random_starts
 from stl_algebra.matmul_tensor import matmul_tensor
 
 #: Format, rank, starts for each method, starts that are rounded.

@@ -16,7 +16,6 @@ from stl_algebra.encoders_file import save_encoders
 from stl_algebra.error import amplification
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.exact import verify
-from stl_algebra.exact_search import search_format, solve_from_random_starts
 from stl_algebra.known import best_known_ranks, exact_algorithm, table
 from stl_algebra.version import __version__
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
@@ -147,6 +146,9 @@ def _save(algorithm: BilinearAlgorithm, folder: Path, seed: int, family: str) ->
 def _walks(
     tile: TileFormat, goal: int, deadline: float, seed: int, folder: Path
 ) -> tuple[Path, BilinearAlgorithm] | None:
+    # Here and not above: the compiler behind it takes a second to load, which no other command needs.
+    from stl_algebra.exact_search.formats import search_format
+
     saved: tuple[Path, BilinearAlgorithm] | None = None
     start_rank = exact_algorithm(tile).rank
     if start_rank <= goal:
@@ -167,6 +169,8 @@ def _walks(
 def _least_squares(
     tile: TileFormat, goal: int, deadline: float, seed: int, folder: Path
 ) -> tuple[Path, BilinearAlgorithm] | None:
+    from stl_algebra.exact_search.random_starts import solve_from_random_starts
+
     solved = 0
     with progress_bar("random starts") as progress:
         for start in solve_from_random_starts(tile, goal, 10**6, seed):

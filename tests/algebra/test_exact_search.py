@@ -1,4 +1,7 @@
-"""Exact algorithms: the table, flip graph walks, random starts, rounding; claims in exact arithmetic."""
+"""Exact algorithms: the table, flip graph walks, random starts, rounding; claims in exact arithmetic.
+
+Tests that walk are slow ones: the walk is compiled first.
+"""
 
 from itertools import islice
 
@@ -13,8 +16,9 @@ from stl_algebra.discretise import discretise
 from stl_algebra.error import nmse
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact import verify
-from stl_algebra.exact_search import search_format, solve_from_random_starts, walk
-from stl_algebra.exact_search.formats import possible_starts
+from stl_algebra.exact_search.flip_graph import walk
+from stl_algebra.exact_search.formats import possible_starts, search_format
+from stl_algebra.exact_search.random_starts import solve_from_random_starts
 from stl_algebra.known import exact_algorithm, strassen, table, winograd
 from stl_algebra.matmul_tensor import definition, permute_format, restrict
 
@@ -55,6 +59,7 @@ def test_one_changed_entry_is_noticed(data):
     assert not verify(algorithm.with_factors(**{name: factor})).exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tile", "rank"), [("2", 7), ("2x2x3", 11), ("2x3x3", 15)])
 def test_walks_from_the_definition_reach_the_best_known_rank(tile, rank):
     target = TileFormat.parse(tile)
@@ -65,6 +70,7 @@ def test_walks_from_the_definition_reach_the_best_known_rank(tile, rank):
     assert set(np.unique(np.concatenate([f.ravel() for f in found.factors]))) <= {-1.0, 0.0, 1.0}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.tuples(*[st.integers(1, 4)] * 3),
@@ -82,6 +88,7 @@ def test_a_walk_never_changes_the_tensor(sides, steps, plus_after, slack, seed):
     assert walk(start, steps=steps, plus_after=plus_after, slack=slack, seed=seed) == outcome
 
 
+@pytest.mark.slow
 def test_a_walk_keeps_the_tensor_of_an_approximate_algorithm_too():
     start = strassen().with_factors(encode_x=np.roll(strassen().encode_x, 1, axis=1))
     outcome = walk(start, steps=10_000, plus_after=20, seed=4)
@@ -112,6 +119,7 @@ def test_walk_refuses_other_entries_and_large_vectors():
         next(search_format(TileFormat(6, 6, 6)))
 
 
+@pytest.mark.slow
 def test_a_search_starts_from_neighbours_and_is_reproducible():
     tile = TileFormat(2, 2, 3)
     starts = possible_starts(tile, exact_algorithm(tile), exact_algorithm)
@@ -129,6 +137,7 @@ def test_a_search_starts_from_neighbours_and_is_reproducible():
     assert len(runs[0]) == 3
 
 
+@pytest.mark.slow
 def test_a_search_stops_at_its_target():
     attempts = list(
         search_format(TileFormat(2, 2, 2), target_rank=7, walks=20, steps=100_000, table=definition)
@@ -147,7 +156,10 @@ def test_restriction_of_an_exact_algorithm_is_exact(sides, data):
         restrict(exact_algorithm(TileFormat(*sides)), TileFormat(sides[0] + 1, sides[1], sides[2]))
 
 
-@pytest.mark.parametrize(("tile", "rank", "starts", "at_least"), [("2", 7, 40, 38), ("2x2x3", 11, 40, 10)])
+@pytest.mark.parametrize(
+    ("tile", "rank", "starts", "at_least"),
+    [("2", 7, 40, 38), pytest.param("2x2x3", 11, 40, 10, marks=pytest.mark.slow)],
+)
 def test_random_starts_solve_small_formats(tile, rank, starts, at_least):
     outcomes = list(solve_from_random_starts(TileFormat.parse(tile), rank, starts))
     assert [o.number for o in outcomes] == list(range(starts))
