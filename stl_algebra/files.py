@@ -37,3 +37,18 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
             os.unlink(temporary)
         raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make the folder, and say before long work whether files can be written to it.
+
+    Raises:
+        Unavailable: they cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Unavailable(f"cannot write to {folder}: {error.strerror or error}") from error

@@ -16,6 +16,7 @@ from stl_algebra.encoders_file import save_encoders
 from stl_algebra.error import amplification
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.exact import verify
+from stl_algebra.files import check_writable
 from stl_algebra.known import best_known_ranks, exact_algorithm, table
 from stl_algebra.version import __version__
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
@@ -119,6 +120,7 @@ def find(
     goal = exact_algorithm(target).rank - 1 if rank is None else rank
     if not 1 <= goal <= target.products:
         raise InvalidInput("rank", expected=f"from 1 to {target.products} for {target}", got=goal)
+    check_writable(folder)
     search = _walks if method == METHODS[0] else _least_squares
     found = search(target, goal, time.monotonic() + budget, seed, folder)
     if found is None:
