@@ -18,7 +18,7 @@ from torch import Tensor
 from stl_algebra.bilinear import Array, BilinearAlgorithm
 from stl_algebra.error import nmse
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact import verify
+from stl_algebra.exact import plainness, verify
 from stl_algebra.matmul_tensor import matmul_tensor
 from stl_algebra.numerics.cp_levenberg_marquardt import cp_levenberg_marquardt
 
@@ -35,7 +35,6 @@ GRIDS: tuple[tuple[float, ...], ...] = (
 #: Largest denominator that an entry which no grid holds is read with.
 LARGEST_GUESSED_DENOMINATOR = 48
 
-_RINGS = ("Z", "Z[1/2]", "Q")
 _LARGEST_BATCH = 64
 _MISSES_PER_GRID = 16
 _ITERATIONS = 60
@@ -103,8 +102,7 @@ def discretise(
         outcome = verify(found)
         if not outcome.exact:
             continue
-        peak = max(float(np.abs(f).max()) for f in found.factors)
-        merit = (_RINGS.index(outcome.ring), peak)
+        merit = plainness(found, outcome)
         if best is None or merit < best[0]:
             best = merit, found.with_factors(None, None, None, "discretised")
         if merit == (0, 1.0):

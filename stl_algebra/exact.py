@@ -143,6 +143,11 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
     return Verification(wrong == 0, ring, (dx, dw, dd), wrong, gf2, digest, message)
 
 
+def plainness(algorithm: BilinearAlgorithm, outcome: Verification) -> tuple[int, float]:
+    """(ring, largest entry): smaller is plainer, Z before Z[1/2] before Q; (0, 1.0) has entries -1, 0, 1."""
+    return ("Z", "Z[1/2]", "Q").index(outcome.ring), max(float(np.abs(f).max()) for f in algorithm.factors)
+
+
 def _closeness(algorithm: BilinearAlgorithm) -> str:
     """How far a real algorithm is from the tensor, in words; rounding dust is no proof of exactness."""
     target = matmul_tensor(algorithm.tile)

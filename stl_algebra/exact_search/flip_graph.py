@@ -1,4 +1,4 @@
-"""Random walks in the flip graph of algorithms with entries -1, 0, 1: exact at every step.
+"""Random walks in the flip graph, over the integers with entries -1, 0, 1 or modulo 2: exact at every step.
 
 Two products that share a vector can be rewritten, with s = 1 or -1,
 
@@ -7,7 +7,8 @@ Two products that share a vector can be rewritten, with s = 1 or -1,
 and when a vector becomes zero the rank has fallen by one (Kauers & Moosbauer, "Flip graphs for
 matrix multiplication", 2022). A walk that finds nothing for long is moved on by a plus transition, which
 adds a product (Arai, Ichikawa & Hukushima, "Adaptive flip graph algorithm for matrix multiplication", 2024).
-Here the walk runs over the integers with entries kept in {-1, 0, 1}, so nothing is to be lifted afterwards.
+Over the integers entries are kept in {-1, 0, 1} and the result is final; modulo 2 every flip is allowed,
+walks are many times shorter, and the result has to be lifted (`hensel`).
 
 What does not belong here: floats, which start to take for a format, and the proof of exactness, which is
 `exact.verify` and does not trust this file.
@@ -35,7 +36,7 @@ class Walk:
     """Outcome of `walk`.
 
     Attributes:
-        algorithm: of the lowest rank that was met; entries in {-1, 0, 1}.
+        algorithm: of the lowest rank that was met; entries in {-1, 0, 1}, or {0, 1} modulo 2.
         steps: flips that were tried.
         plus_transitions: products that were added on purpose.
     """
@@ -53,6 +54,7 @@ def walk(
     plus_after: int = 50_000,
     slack: int = 2,
     seed: int = 0,
+    modulo_2: bool = False,
 ) -> Walk:
     """Walk from `algorithm` towards lower rank; the same arguments give the same walk.
 
@@ -65,10 +67,11 @@ def walk(
         plus_after: steps without a lower rank after which a product is added.
         slack: how far above the lowest rank met so far the walk may go by adding products.
         seed: of the walk.
+        modulo_2: walk modulo 2; then any integers are allowed, and of them only parities matter.
 
     Raises:
-        InvalidInput: an entry is not in {-1, 0, 1}, a vector has more than 31 entries, or a number is
-            negative.
+        InvalidInput: an entry is not in {-1, 0, 1} (modulo 2: no integer), a vector has more than 31
+            entries, or a number is negative.
     """
     for name, value, least in (
         ("steps", steps, 0),
@@ -80,12 +83,15 @@ def walk(
             raise InvalidInput(name, expected=f"at least {least}", got=value)
     vectors = [algorithm.encode_x, algorithm.encode_w, algorithm.decode.T]
     for name, factor in zip(("encode_x", "encode_w", "decode"), vectors, strict=True):
-        if not np.isin(factor, (-1.0, 0.0, 1.0)).all():
-            raise InvalidInput(name, expected="entries -1, 0 and 1", got="others")
+        if not (np.array_equal(factor, np.rint(factor)) and (modulo_2 or np.abs(factor).max() <= 1)):
+            expected = "integers" if modulo_2 else "entries -1, 0 and 1"
+            raise InvalidInput(name, expected=expected, got="others")
         if factor.shape[1] > LARGEST_VECTOR:
             raise InvalidInput(
                 name, expected=f"at most {LARGEST_VECTOR} entries per product", got=factor.shape[1]
             )
+    if modulo_2:
+        vectors = [np.mod(factor, 2.0) for factor in vectors]
     alive = np.all([factor.any(axis=1) for factor in vectors], axis=0)
     vectors = [factor[alive] for factor in vectors]
     rank = int(alive.sum())
@@ -95,13 +101,15 @@ def walk(
         masks[0, mode, :rank] = (factor > 0) @ weights
         masks[1, mode, :rank] = (factor < 0) @ weights
     best, best_rank, used, pluses = _walk(
-        masks, rank, target_rank, steps, plus_after, slack, np.random.default_rng(seed)
+        masks, rank, target_rank, steps, plus_after, slack, modulo_2, np.random.default_rng(seed)
     )
     unpacked = [
         _unpack(best[0, mode, :best_rank], width) - _unpack(best[1, mode, :best_rank], width)
         for mode, width in enumerate(factor.shape[1] for factor in vectors)
     ]
-    found = algorithm.with_factors(unpacked[0], unpacked[1], unpacked[2].T, f"flip graph walk, seed {seed}")
+    found = algorithm.with_factors(
+        unpacked[0], unpacked[1], unpacked[2].T, f"flip graph walk{' modulo 2' * modulo_2}, seed {seed}"
+    )
     return Walk(found, int(used), int(pluses))
 
 
@@ -178,39 +186,44 @@ def _remove_zeros(masks: Masks, rank: int) -> int:
 
 
 @numba.njit(cache=True)
-def _plus(masks: Masks, rank: int, rng: np.random.Generator) -> bool:
+def _sum(masks: Masks, mode: int, first: int, second: int, negative: bool) -> tuple[int, int, bool]:
+    """Masks of v_first + v_second, or their difference; False when an entry leaves {-1, 0, 1}."""
+    ip, im = masks[0, mode, first], masks[1, mode, first]
+    jp, jm = masks[0, mode, second], masks[1, mode, second]
+    if negative:
+        jp, jm = jm, jp
+    fits = ((ip & jp) | (im & jm)) == 0
+    return (ip | jp) & ~(im | jm), (im | jm) & ~(ip | jp), fits
+
+
+@numba.njit(cache=True)
+def _plus(masks: Masks, rank: int, modulo_2: bool, rng: np.random.Generator) -> bool:
     """a1 b1 c1 + a2 b2 c2 = a1 (b1 + b2) c1 + a1 b2 (c2 - c1) + (a2 - a1) b2 c2, in random order of modes."""
     for _ in range(1000):
-        i, j = rng.integers(0, rank), rng.integers(0, rank)
+        i, j = int(rng.integers(0, rank)), int(rng.integers(0, rank))
         if i == j:
             continue
-        a = rng.integers(0, 3)
-        b = (a + 1 + rng.integers(0, 2)) % 3
+        a = int(rng.integers(0, 3))
+        b = (a + 1 + int(rng.integers(0, 2))) % 3
         c = 3 - a - b
-        bp, bn = masks[0, b, i], masks[1, b, i]
-        if (bp & masks[0, b, j]) | (bn & masks[1, b, j]):
-            continue
-        cp, cn = masks[0, c, j], masks[1, c, j]
-        if (cp & masks[1, c, i]) | (cn & masks[0, c, i]):
-            continue
-        ap, an = masks[0, a, j], masks[1, a, j]
-        if (ap & masks[1, a, i]) | (an & masks[0, a, i]):
-            continue
-        sums = (
-            ((bp | masks[0, b, j]) & ~(bn | masks[1, b, j]), (bn | masks[1, b, j]) & ~(bp | masks[0, b, j])),
-            ((cp | masks[1, c, i]) & ~(cn | masks[0, c, i]), (cn | masks[0, c, i]) & ~(cp | masks[1, c, i])),
-            ((ap | masks[1, a, i]) & ~(an | masks[0, a, i]), (an | masks[0, a, i]) & ~(ap | masks[1, a, i])),
-        )
-        zero = False
+        if modulo_2:
+            sums = (
+                (masks[0, b, i] ^ masks[0, b, j], 0, True),
+                (masks[0, c, j] ^ masks[0, c, i], 0, True),
+                (masks[0, a, j] ^ masks[0, a, i], 0, True),
+            )
+        else:
+            sums = (_sum(masks, b, i, j, False), _sum(masks, c, j, i, True), _sum(masks, a, j, i, True))
+        usable = True
         for s in range(3):
-            zero |= (sums[s][0] | sums[s][1]) == 0
-        if zero:
+            usable &= sums[s][2] and (sums[s][0] | sums[s][1]) != 0
+        if not usable:
             continue
         masks[:, a, rank] = masks[:, a, i]
         masks[:, b, rank] = masks[:, b, j]
-        masks[0, c, rank], masks[1, c, rank] = sums[1]
-        masks[0, b, i], masks[1, b, i] = sums[0]
-        masks[0, a, j], masks[1, a, j] = sums[2]
+        masks[0, c, rank], masks[1, c, rank] = sums[1][0], sums[1][1]
+        masks[0, b, i], masks[1, b, i] = sums[0][0], sums[0][1]
+        masks[0, a, j], masks[1, a, j] = sums[2][0], sums[2][1]
         return True
     return False
 
@@ -223,6 +236,7 @@ def _walk(
     steps: int,
     plus_after: int,
     slack: int,
+    modulo_2: bool,
     rng: np.random.Generator,
 ) -> tuple[Masks, int, int, int]:
     capacity = masks.shape[2]
@@ -241,7 +255,7 @@ def _walk(
                 # Too far up for too long: begin again at the best.
                 masks[:] = best
                 rank = best_rank
-            if _plus(masks, rank, rng):
+            if _plus(masks, rank, modulo_2, rng):
                 rank += 1
                 pluses += 1
             _rebuild(masks, keys, pairs, counts, rank)
@@ -260,17 +274,20 @@ def _walk(
         if masks[0, a, i] != masks[0, a, j]:
             _negate(masks, a, j)
             _negate(masks, c, j)
-        ip, im = masks[0, b, i], masks[1, b, i]
-        jp, jm = masks[0, b, j], masks[1, b, j]
-        up, um = masks[0, c, j], masks[1, c, j]
-        vp, vm = masks[0, c, i], masks[1, c, i]
-        # b_i + s b_j and c_j - s c_i; s = -1 when s = 1 leaves {-1, 0, 1}.
-        if (ip & jp) | (im & jm) | (up & vm) | (um & vp):
-            jp, jm, vp, vm = jm, jp, vm, vp
-            if (ip & jp) | (im & jm) | (up & vm) | (um & vp):
-                continue
-        masks[0, b, i], masks[1, b, i] = (ip | jp) & ~(im | jm), (im | jm) & ~(ip | jp)
-        masks[0, c, j], masks[1, c, j] = (up | vm) & ~(um | vp), (um | vp) & ~(up | vm)
+        if modulo_2:
+            masks[0, b, i] ^= masks[0, b, j]
+            masks[0, c, j] ^= masks[0, c, i]
+        else:
+            # b_i + s b_j and c_j - s c_i; s = -1 when s = 1 leaves {-1, 0, 1}.
+            bp, bm, fits_b = _sum(masks, b, i, j, False)
+            cp, cm, fits_c = _sum(masks, c, j, i, True)
+            if not (fits_b and fits_c):
+                bp, bm, fits_b = _sum(masks, b, i, j, True)
+                cp, cm, fits_c = _sum(masks, c, j, i, False)
+                if not (fits_b and fits_c):
+                    continue
+            masks[0, b, i], masks[1, b, i] = bp, bm
+            masks[0, c, j], masks[1, c, j] = cp, cm
         keys[b, i] = _key(masks[0, b, i], masks[1, b, i])
         keys[c, j] = _key(masks[0, c, j], masks[1, c, j])
         if keys[b, i] == 0 or keys[c, j] == 0:

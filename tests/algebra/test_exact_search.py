@@ -18,6 +18,7 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact import verify
 from stl_algebra.exact_search.flip_graph import walk
 from stl_algebra.exact_search.formats import possible_starts, search_format
+from stl_algebra.exact_search.hensel import lift
 from stl_algebra.exact_search.random_starts import solve_from_random_starts
 from stl_algebra.known import exact_algorithm, strassen, table, winograd
 from stl_algebra.matmul_tensor import definition, permute_format, restrict
@@ -213,3 +214,28 @@ def test_permuted_formats_share_the_seed():
         ordered = TileFormat(*sorted((tile.n, tile.k, tile.m)))
         assert exact_algorithm(tile).rank == exact_algorithm(ordered).rank
         assert permute_format(exact_algorithm(ordered), tile).tile == tile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tile", "rank"), [("2", 7), ("2x3x3", 15), ("3x3x3", 23)])
+def test_walks_modulo_2_are_lifted_to_the_rationals(tile, rank):
+    target = TileFormat.parse(tile)
+    outcome = walk(definition(target), target_rank=rank, steps=3_000_000, plus_after=30_000, modulo_2=True)
+    assert outcome.algorithm.rank == rank
+    assert verify(outcome.algorithm).gf2
+    lifted = lift(outcome.algorithm)
+    assert lifted is not None
+    assert verify(lifted).exact
+    difference = lifted.encode_x - outcome.algorithm.encode_x
+    assert verify(lifted).ring != "Z" or np.all(difference % 2 == 0)
+
+
+def test_lifting_refuses_what_is_not_exact_modulo_2():
+    with pytest.raises(InvalidInput, match="modulo 2"):
+        lift(strassen().with_factors(encode_x=np.roll(strassen().encode_x, 1, axis=1)))
+    with pytest.raises(InvalidInput, match="encode_x"):
+        lift(strassen().with_factors(encode_x=0.5 * strassen().encode_x))
+    odd = strassen().with_factors(encode_x=3.0 * strassen().encode_x)
+    found = lift(odd)
+    assert found is not None
+    assert verify(found).exact
