@@ -83,12 +83,20 @@ def test_random_groups_have_exactly_the_subgroups_that_joins_reach(tables, spell
         assert own.order == c.order
 
 
+@pytest.mark.parametrize(("name", "dividing"), [("S4", [8]), ("C2^4", [4]), ("A5", [4, 6]), ("S5", [12, 20])])
+def test_subgroups_of_some_orders_are_those_of_all_that_have_them(name, dividing):
+    group = parse_group(name)
+    expected = [m.tolist() for m in subgroups(group) if any(d % len(m) == 0 for d in dividing)]
+    assert [m.tolist() for m in subgroups(group, dividing=dividing)] == expected
+
+
 def test_a_limit_stops_the_search():
     with pytest.raises(TooLarge, match="more than the limit of 100"):
         subgroups(parse_group("C2^9"), limit=100)
     with pytest.raises(TooLarge, match="limit of 9"):
         subgroups(parse_group("D4"), limit=9)
     assert len(subgroups(parse_group("D4"), limit=10)) == 10
+    assert len(subgroups(parse_group("C2^7"), limit=128, dividing=[2])) == 128
 
 
 def relabelled(group, seed):
