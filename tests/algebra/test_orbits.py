@@ -26,10 +26,11 @@ from stl_algebra.families.orbits import (
     representations_of_dimension,
     simplex,
 )
+from stl_algebra.families.orbits.invariant import orbit_weights, random_starts
 from stl_algebra.families.orbits.symmetry import triples
 from stl_algebra.groups import parse_group
 from stl_algebra.known import exact_algorithm, strassen
-from stl_algebra.numerics.cp_levenberg_marquardt import cp_levenberg_marquardt
+from stl_algebra.numerics.cp_levenberg_marquardt import cp_gram, cp_gram_within, cp_levenberg_marquardt
 
 SPELLINGS = [
     "S3/2/",
@@ -112,6 +113,20 @@ def test_stabilisers_are_those_of_generic_products(text):
             assert (action.order // len(fixing), dimension) in known
 
 
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_rows_of_the_representatives_give_the_normal_matrix(text):
+    symmetry = Symmetry.parse(text)
+    types, tile = orbit_types(symmetry), symmetry.tile
+    chosen = [types[i] for i in sorted(np.random.default_rng(0).integers(len(types), size=5))]
+    space = torch.from_numpy(embedding(symmetry, chosen))
+    sides = (tile.x_size, tile.w_size, tile.y_size)
+    factors = [torch.from_numpy(f) for f in random_starts(space.numpy(), sides, 2, 0)]
+    expected = space.mT @ cp_gram(factors) @ space
+    for weights in (None, torch.from_numpy(orbit_weights(chosen))):
+        found = cp_gram_within(factors, space, weights)
+        assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+
+
 def test_types_of_the_trivial_group_with_the_cyclic_shift():
     """Ballard, Ikenmeyer, Landsberg and Ryder 2019: triples A, B, C in threes, and cubes of one matrix."""
     types = orbit_types(Symmetry.parse("C1/0+0+0/cyclic"))
@@ -162,6 +177,9 @@ def test_steps_in_a_basis_are_the_steps_of_the_reduced_problem():
             cp_levenberg_marquardt(target, factors, basis=bad)
     with pytest.raises(InvalidInput, match="both"):
         cp_levenberg_marquardt(target, factors, basis=few, frozen=[f > 0 for f in factors])
+    for bad in ({"weights": torch.ones(6)}, {"weights": -torch.ones(6), "basis": few}):
+        with pytest.raises(InvalidInput, match="weights"):
+            cp_levenberg_marquardt(target, factors, **bad)
 
 
 @pytest.mark.parametrize("t", [2, 3, 4, 5])

@@ -47,6 +47,11 @@ def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
     return np.concatenate([part.reshape(-1, width) for part in (x, w, y)])
 
 
+def orbit_weights(orbits: Sequence[OrbitType]) -> Array:
+    """(r,) the size of its orbit for each representative, 0 for the other products of an embedding."""
+    return np.concatenate([np.eye(1, o.size)[0] * o.size for o in orbits])
+
+
 def random_starts(space: Array, tile_sizes: tuple[int, int, int], starts: int, seed: int) -> list[Array]:
     """Gaussian starts in the range of an embedding: one (starts, side, r) array per factor.
 
@@ -83,16 +88,19 @@ def refine_invariant(
         factors: invariant factors to start from instead, for instance those of an earlier fit.
 
     Returns:
-        The fit; its factors are invariant to rounding. One iteration and start costs the Gram matrix of all
-        r (nk + km + nm) entries and a Cholesky factorisation of the order of the unknowns.
+        The fit; its factors are invariant to rounding. One iteration and start costs the rows of the
+        representatives in the normal matrix (`cp_gram_within`) and a Cholesky factorisation of the order of
+        the unknowns.
     """
     tile = symmetry.tile
     space = embedding(symmetry, orbits)
     if factors is None:
         factors = random_starts(space, (tile.x_size, tile.w_size, tile.y_size), starts, seed)
-    target = matmul_tensor(tile)
+    target, weights = matmul_tensor(tile), orbit_weights(orbits)
     for pull, iterations in schedule:
-        fit = cp_levenberg_marquardt(target, factors, pull=pull, basis=space, iterations=iterations)
+        fit = cp_levenberg_marquardt(
+            target, factors, pull=pull, basis=space, weights=weights, iterations=iterations
+        )
         factors = fit.factors
     return fit
 
