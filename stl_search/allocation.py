@@ -1,8 +1,9 @@
 """How a run bounded by time shares it between the arms of its plan, the pairs of a family and a group.
 
-Every arm is tried once; then time goes in proportion to weights that fall with the distance of an arm's best
-total from the best of all (stride scheduling, Waldspurger and Weihl 1995). Arms whose trials are dear get
-fewer of them, arms far behind still get a little.
+Arms are tried one after the other, as long as the first trials of others have not taken longer than the
+leading arm; so a short run on a slow machine is not spent on looking round. Else time goes in proportion to
+weights that fall with the distance of an arm's best total from the best of all (stride scheduling,
+Waldspurger and Weihl 1995). Arms whose trials are dear get fewer of them, arms far behind still get a little.
 
 What does not belong here: what the plan's entries are and how they are claimed (`study`).
 """
@@ -38,11 +39,13 @@ class Record:
 
 def next_arm(records: Sequence[Record]) -> int:
     """The arm that the next trial belongs to; records are in the order of the first round."""
-    untried = [i for i, record in enumerate(records) if record.trials == 0]
-    if untried:
+    tried = [i for i, record in enumerate(records) if record.trials]
+    untried = [i for i, record in enumerate(records) if not record.trials]
+    finished = [(record.best, i) for i, record in enumerate(records) if record.best is not None]
+    best, leader = min(finished, default=(1.0, -1))
+    looking = sum(records[i].seconds / records[i].trials for i in tried if i != leader)
+    if untried and (leader < 0 or looking <= records[leader].seconds):
         return untried[0]
-    finished = [record.best for record in records if record.best is not None]
-    best = min(finished, default=1.0)
 
     def weight(record: Record) -> float:
         if record.best is None:
@@ -51,4 +54,4 @@ def next_arm(records: Sequence[Record]) -> int:
         gap = (record.best - best) / max(best, 1e-300)
         return max(math.exp(-gap / _SCALE), _LEAST)
 
-    return min(range(len(records)), key=lambda i: (records[i].seconds / weight(records[i]), i))
+    return min(tried, key=lambda i: (records[i].seconds / weight(records[i]), i))

@@ -220,8 +220,8 @@ def _queue(study: optuna.Study, settings: Settings, index: int) -> None:
 def next_index(study: optuna.Study, settings: Settings) -> int:
     """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
 
-    The first round takes families without groups first: the exact algorithms among them are the bar for the
-    others and cheap.
+    Families without groups are tried first: the exact algorithms among them are the bar for the others and
+    cheap.
     """
     arms = settings.arms()
     taken: set[int] = set()

@@ -15,9 +15,9 @@ from stl_search.study import Settings, next_index, queue_up_to
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
 
 
-def simulate(arms, steps):
+def simulate(arms, steps, start=None):
     """Trials one after the other; an arm is (seconds of a trial, total or None)."""
-    records = [Record() for _ in arms]
+    records = start or [Record() for _ in arms]
     for _ in range(steps):
         i = next_arm(records)
         seconds, total = arms[i]
@@ -26,25 +26,30 @@ def simulate(arms, steps):
 
 
 ARMS = st.lists(
-    st.tuples(st.floats(0.01, 30), st.one_of(st.none(), st.floats(1e-3, 1))), min_size=1, max_size=8
+    st.tuples(st.floats(0.3, 30), st.one_of(st.none(), st.floats(1e-3, 1))), min_size=1, max_size=8
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arms=ARMS)
-def test_every_arm_is_tried_once_before_any_is_tried_again(arms):
-    assert [r.trials for r in simulate(arms, len(arms))] == [1] * len(arms)
+def test_looking_round_takes_no_longer_than_the_leader_but_for_one_trial_and_misses_no_arm(arms):
+    leader = (1.0, 1e-4)
+    longest = max(seconds for seconds, _ in arms)
+    for steps in range(1, 4 * len(arms)):
+        first, *others = simulate([leader, *arms], steps)
+        assert sum(r.seconds / r.trials for r in others if r.trials) <= first.seconds + longest
+    assert all(r.trials for r in simulate([leader, *arms], 300 * len(arms)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arms=ARMS)
 def test_no_arm_is_ahead_of_its_share_by_more_than_its_last_trial(arms):
     """Stride scheduling: seconds over weight are level, but for one trial each."""
-    records = simulate(arms, 60)
-    best = min((total for _, total in arms if total is not None), default=1.0)
-    weights = [
-        0.005 if total is None else max(math.exp(-(total / best - 1) / 0.05), 0.02) for _, total in arms
-    ]
+    arms = [(seconds, 0.3 if total is None else total) for seconds, total in arms]
+    start = [Record(1, seconds, total) for seconds, total in arms]
+    records = simulate(arms, 60, start)
+    best = min(total for _, total in arms)
+    weights = [max(math.exp(-(total / best - 1) / 0.05), 0.02) for _, total in arms]
     least = min(r.seconds / w for r, w in zip(records, weights, strict=True))
     for record, weight, (seconds, _) in zip(records, weights, arms, strict=True):
         assert (record.seconds - seconds) / weight <= least * (1 + 1e-9) or record.trials == 1
@@ -74,8 +79,8 @@ def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study)
         taken.append(index)
         if number % 2:
             study.tell(study.ask(), 0.3 + 0.01 * number)
-    # The first round: what the three queued entries left, families without a group first.
-    assert [arms[i % len(arms)] for i in taken[3:6]] == [("known", ""), ("random", ""), arms[3]]
+    # Before there is a result: what the three queued entries left, families without a group first.
+    assert [arms[i % len(arms)] for i in taken[3:5]] == [("known", ""), ("random", "")]
     # Of each arm the first entries, in order.
     for arm in range(len(arms)):
         own = [i for i in taken if i % len(arms) == arm]
