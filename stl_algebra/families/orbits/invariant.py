@@ -30,21 +30,31 @@ def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
     P = r * (nk + km + nm) entries in the order of `cp_gram`: encode_x.T, encode_w.T, decode, each
     flattened row by row; Q = the sum of the dimensions of Fix(K).
     """
+    maps = symmetry.action.maps
+    return stacked(symmetry, [maps[o.movers] @ o.basis / np.sqrt(o.size) for o in orbits])
+
+
+def stacked(symmetry: Symmetry, images: Sequence[Array]) -> Array:
+    """The linear map of `embedding` from the images (size, d, p) of a basis of representatives, by orbit."""
     action, tile = symmetry.action, symmetry.tile
-    rank = sum(o.size for o in orbits)
-    width = sum(o.basis.shape[1] for o in orbits)
+    rank = sum(block.shape[0] for block in images)
+    width = sum(block.shape[2] for block in images)
     # (triple entry, product, unknown)
     out = np.zeros((sum(action.sides), rank, width))
     product = column = 0
-    for orbit in orbits:
-        images = action.maps[orbit.movers] @ orbit.basis / np.sqrt(orbit.size)
-        stop, end = product + orbit.size, column + orbit.basis.shape[1]
-        out[:, product:stop, column:end] = images.transpose(1, 0, 2)
+    for block in images:
+        stop, end = product + block.shape[0], column + block.shape[2]
+        out[:, product:stop, column:end] = block.transpose(1, 0, 2)
         product, column = stop, end
     x, w, z = np.split(out, np.cumsum(action.sides)[:-1])
     # The third matrix is (m, n); the decoder holds its transpose.
     y = z.reshape(tile.m, tile.n, rank, width).swapaxes(0, 1)
     return np.concatenate([part.reshape(-1, width) for part in (x, w, y)])
+
+
+def flattened(algorithm: BilinearAlgorithm) -> Array:
+    """(P,) the entries of an algorithm in the order of the rows of `embedding`."""
+    return np.concatenate([factor.T.ravel() for factor in algorithm.factors])
 
 
 def orbit_weights(orbits: Sequence[OrbitType]) -> Array:
