@@ -161,7 +161,9 @@ def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
     [("S3", "D3"), ("C6", "C2xC3"), ("A5", "PSL(2,5)"), ("Q8", "Dic2"), ("D4", "He(2)"), ("S3", "GL(2,2)"),
      ("D6", "S3xC2"), ("S4", "C2^2:S3(a->b,b->ab;a->b,b->a)"),
      ("PSL(2,7)", "perm:(1 2 3 4 5 6 7),(2 3)(4 7)"),
-     ("C7:C3(2)", "C7:C3(4)"), ("A4", "C2^2:C3(a->b,b->ab)"), ("F20", "C5:C4(3)"), ("C1", "S1")],
+     ("C7:C3(2)", "C7:C3(4)"), ("A4", "C2^2:C3(a->b,b->ab)"), ("F20", "C5:C4(3)"), ("C1", "S1"),
+     ("AGL(1,4)", "A4"), ("AGL(1,5)", "F20"), ("AGL(1,3)", "S3"), ("AGL(1,2)", "C2"), ("AGL(1,7)", "C7:C6"),
+     ("AGL(1,8)", "C2^3:C7(a->b,b->c,c->ab)"), ("AGL(1,9)", "C3^2:C8(a->b,b->ab)")],
 )  # fmt: skip
 def test_isomorphic_spellings(one, other):
     mapped = isomorphism(parse_group(one), parse_group(other))
