@@ -148,6 +148,8 @@ def normaliser(group: FiniteGroup, generators: IntArray) -> IntArray:
 
 def _transversal(group: FiniteGroup, members: IntArray) -> IntArray:
     """The least element of every left coset g H, sorted: 0 first."""
+    if len(members) == group.order:
+        return np.array([0])
     return np.unique(group.table[:, members].min(axis=1))
 
 
