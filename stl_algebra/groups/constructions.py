@@ -262,8 +262,16 @@ def affine(q: int) -> FiniteGroup:
             power, period = int(scaling[power]), period + 1
         if power == 1 and period == q - 1:
             break
-    translation = (digits + np.eye(1, degree, dtype=np.int64)) % p @ weights
-    return from_permutations([scaling.tolist(), translation.tolist()], name)
+    # scaled[i, h] = X^i h; x -> X^i x + h is element i q + h.
+    scaled = np.empty((q - 1, q), dtype=np.int64)
+    scaled[0] = np.arange(q)
+    for i in range(1, q - 1):
+        scaled[i] = scaling[scaled[i - 1]]
+    power_of, shift = (x.ravel() for x in np.indices((q - 1, q)))
+    sums: IntArray = (digits[:, None] + digits) % p @ weights
+    exponents = (power_of[:, None] + power_of) % (q - 1)
+    table = exponents * q + sums[scaled[power_of[:, None], shift], shift[:, None]]
+    return FiniteGroup(table, name, generators=[q, 1] if q > 2 else [1], check=False)
 
 
 def heisenberg(p: int) -> FiniteGroup:
