@@ -42,17 +42,22 @@ _ITERATIONS = 60
 _STALL = 8
 
 
-def polish_to_exact(algorithm: BilinearAlgorithm, iterations: int = 300) -> BilinearAlgorithm | None:
-    """Levenberg-Marquardt: the exact algorithm nearby, or None when there is none.
+def polish_to_exact(
+    algorithm: BilinearAlgorithm, iterations: int = 300, basis: Array | None = None
+) -> BilinearAlgorithm | None:
+    """Levenberg-Marquardt: the exact algorithm nearby, or None when there is none; see `discretise`.
 
     First with a falling pull towards zero, which leads to balanced factors (theory notes, section 4); where
     that ends away from all solutions, without one.
     """
     target = matmul_tensor(algorithm.tile)
+    space = None if basis is None else np.linalg.qr(basis)[0]
     for schedule in (((1e-3, 60), (1e-5, 60), (0.0, iterations)), ((0.0, iterations),)):
         factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
         for pull, steps in schedule:
-            fit = cp_levenberg_marquardt(target, factors, pull=pull, iterations=steps, loss_tolerance=1e-28)
+            fit = cp_levenberg_marquardt(
+                target, factors, pull=pull, basis=space, iterations=steps, loss_tolerance=1e-28
+            )
             factors = [f[0].numpy() for f in fit.factors]
         solved = algorithm.with_factors(factors[0].T, factors[1].T, factors[2], "exact in floats")
         if nmse(solved) < SOLVED:
@@ -66,6 +71,7 @@ def discretise(
     tries: int = 4,
     seed: int = 0,
     rationals: bool = True,
+    basis: Array | None = None,
 ) -> BilinearAlgorithm | None:
     """An exact algorithm of the same format and rank with small integer or rational entries, or None.
 
@@ -78,6 +84,8 @@ def discretise(
             {-1, 0, 1} is taken, otherwise the best ring: Z, then Z[1/2], then Q.
         seed: of the blur.
         rationals: what no grid holds may still be read as a rational number of small denominator.
+        basis: (P, Q) of full column rank, its range holds the factors in the order of `cp_gram`: the result
+            stays in that range, and its coordinates are pinned instead of the entries. It should be integral.
 
     Raises:
         InvalidInput: there is no grid, or one without 0.
@@ -86,7 +94,7 @@ def discretise(
         raise InvalidInput("grids", expected="at least one grid, each with the value 0", got=repr(grids))
     if verify(algorithm).exact:
         return algorithm
-    solved = polish_to_exact(algorithm)
+    solved = polish_to_exact(algorithm, basis=basis)
     if solved is None:
         return None
     best: tuple[tuple[int, float], BilinearAlgorithm] | None = None
@@ -94,7 +102,7 @@ def discretise(
         rng = np.random.default_rng([seed, attempt])
         # Every other attempt first pins zeros only: that often uses up the gauge freedom better.
         zeros_first = [(0.0,)] if attempt % 2 else []
-        found = _Pinning(solved, rng, 0.3 * (attempt // 2)).run(
+        found = _Pinning(solved, rng, 0.3 * (attempt // 2), basis).run(
             [np.array(sorted(grid)) for grid in (*zeros_first, *grids)], rationals
         )
         if found is None:
@@ -133,14 +141,22 @@ def _stalled() -> Callable[[int, Tensor], bool]:
 
 
 class _Pinning:
-    """The state of one attempt: the current exact floats and which of them are pinned."""
+    """The state of one attempt: the current exact floats and which of them are pinned.
 
-    def __init__(self, algorithm: BilinearAlgorithm, rng: np.random.Generator, blur: float) -> None:
-        self.algorithm = algorithm
+    The floats are the entries of the factors or, with a basis, their coordinates in it.
+    """
+
+    def __init__(
+        self, algorithm: BilinearAlgorithm, rng: np.random.Generator, blur: float, basis: Array | None
+    ) -> None:
+        self.algorithm, self.basis = algorithm, basis
         self.target = matmul_tensor(algorithm.tile)
-        factors = _normalised([np.ascontiguousarray(f.T) for f in algorithm.factors])
+        factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
+        if basis is None:
+            factors = _normalised(factors)
         self.shapes = [f.shape for f in factors]
-        self.values = np.concatenate([f.ravel() for f in factors])
+        flat = np.concatenate([f.ravel() for f in factors])
+        self.values = flat if basis is None else np.linalg.lstsq(basis, flat)[0]
         self.held = np.zeros(self.values.size, dtype=bool)
         # A blurred order of pins leads each attempt to another corner of the solution variety.
         self.blur = np.exp(blur * rng.normal(size=self.values.size))
@@ -148,6 +164,10 @@ class _Pinning:
     def run(self, grids: Sequence[Array], rationals: bool) -> BilinearAlgorithm | None:
         complete = any(self._pin_to(grid) for grid in grids)
         return self._finished() if complete or rationals else None
+
+    def _factors(self, values: Array) -> list[Array]:
+        """The factors that have these entries or coordinates."""
+        return self._split(values if self.basis is None else self.basis @ values)
 
     def _split(self, flat: Array) -> list[Array]:
         ends = np.cumsum([rows * columns for rows, columns in self.shapes])[:-1]
@@ -180,18 +200,32 @@ class _Pinning:
 
     def _try(self, pins: NDArray[np.bool_], goal: Array) -> bool:
         held = self.held | pins
+        values = np.where(pins, goal, self.values)
+        frozen: list[Array] | None = None
+        free = space = None
+        if self.basis is None:
+            frozen = self._split(held.astype(np.float64))
+        elif not held.all():
+            free = self.basis[:, ~held]
+            space = np.linalg.qr(free)[0]
         fit = cp_levenberg_marquardt(
             self.target,
-            self._split(np.where(pins, goal, self.values)),
-            frozen=self._split(held.astype(np.float64)),
-            iterations=_ITERATIONS,
+            self._factors(values),
+            frozen=frozen,
+            basis=space,
+            iterations=0 if self.basis is not None and space is None else _ITERATIONS,
             loss_tolerance=1e-27,
             callback=_stalled(),
         )
         peak = max(float(f.abs().max()) for f in fit.factors)
         if float(fit.loss[0]) >= SOLVED * self.algorithm.tile.products or peak > 20:
             return False
-        self.values = np.concatenate([f[0].numpy().ravel() for f in fit.factors])
+        flat = np.concatenate([f[0].numpy().ravel() for f in fit.factors])
+        if self.basis is None:
+            values = flat
+        elif free is not None:
+            values[~held] = np.linalg.lstsq(free, flat - self.basis[:, held] @ values[held])[0]
+        self.values = values
         self.held = held
         return True
 
@@ -203,5 +237,5 @@ class _Pinning:
             if abs(nearest - values[index]) > 1e-9:
                 return None
             values[index] = nearest
-        x, w, d = self._split(values)
+        x, w, d = self._factors(values)
         return self.algorithm.with_factors(x.T, w.T, d)

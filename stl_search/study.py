@@ -3,8 +3,9 @@
 Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a
 worker claims it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the
 algorithms are kept in the trial's attributes. A trial whose worker died is marked failed on the next
-start and its entry is queued again, so nothing finished is lost or repeated and a bounded run ends with
-the same trials however often it was stopped.
+start and its entry is queued again, so nothing finished is lost or repeated. A run bounded by trials works
+off a prefix of the plan and ends with the same trials however often it was stopped; one bounded by time
+takes the entries in the order that `allocation` finds worthwhile.
 
 What does not belong here: what a trial does (`trial`), choosing winners and writing files
 (`run_folder`).
@@ -13,6 +14,7 @@ What does not belong here: what a trial does (`trial`), choosing winners and wri
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -37,6 +39,7 @@ from stl_algebra.errors import InvalidInput, StlError, Unavailable
 from stl_algebra.families import FAMILIES, family
 from stl_algebra.families.registry import NoCandidate
 from stl_algebra.groups.isomorphism import one_of_each_type
+from stl_search.allocation import Record, next_arm
 from stl_search.trial import Entry, run_trial
 
 #: Version of what the storage holds; a newer one is refused.
@@ -205,9 +208,44 @@ def queue_up_to(study: optuna.Study, settings: Settings, count: int) -> None:
     } | finished_indices(study)
     for index in range(count):
         if index not in present:
-            entry = settings.entry(index)
-            parameters = {"family": entry.family, "group": entry.group, "seed": entry.seed}
-            study.enqueue_trial(parameters, user_attrs={"index": index})
+            _queue(study, settings, index)
+
+
+def _queue(study: optuna.Study, settings: Settings, index: int) -> None:
+    entry = settings.entry(index)
+    parameters = {"family": entry.family, "group": entry.group, "seed": entry.seed}
+    study.enqueue_trial(parameters, user_attrs={"index": index})
+
+
+def next_index(study: optuna.Study, settings: Settings) -> int:
+    """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
+
+    Families without groups are tried first: the exact algorithms among them are the bar for the others and
+    cheap.
+    """
+    arms = settings.arms()
+    taken: set[int] = set()
+    records = [Record() for _ in arms]
+    now = datetime.now()
+    for trial in study.get_trials(deepcopy=False):
+        index = _index(trial)
+        if trial.state is TrialState.FAIL or index < 0:
+            continue
+        taken.add(index)
+        record = records[index % len(arms)]
+        seconds = 0.0
+        if trial.datetime_start:
+            seconds = ((trial.datetime_complete or now) - trial.datetime_start).total_seconds()
+        values = [v for v in (record.best, trial.value) if v is not None]
+        records[index % len(arms)] = Record(
+            record.trials + 1,
+            record.seconds + seconds,
+            min(values, default=None),
+            record.in_flight + (not trial.state.is_finished()),
+        )
+    order = sorted(range(len(arms)), key=lambda i: (FAMILIES[arms[i][0]].uses_group, i))
+    arm = order[next_arm([records[i] for i in order])]
+    return next(i for i in itertools.count(arm, len(arms)) if i not in taken)
 
 
 def finished_indices(study: optuna.Study) -> set[int]:
@@ -230,24 +268,21 @@ def work(
     Args:
         study: shared by all workers.
         settings: of the plan.
-        trials: plan entries 0 .. trials-1; None for as many as time allows.
+        trials: plan entries 0 .. trials-1; None for as many as time allows, in the order of `next_index`.
         deadline: value of `time.monotonic` after which nothing new is begun.
         command: stored in provenance.
         stop: checked between trials.
     """
     limit = 1_000_000_000 if trials is None else trials
     while not (stop and stop.is_set()) and (deadline is None or time.monotonic() < deadline):
-        if trials is None:
-            waiting = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-            if waiting < 4:
-                known = {_index(t) for t in study.get_trials(deepcopy=False)}
-                queue_up_to(study, settings, max(known, default=-1) + 1 + 8)
-        elif not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            return
+        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if trials is not None:
+                return
+            _queue(study, settings, next_index(study, settings))
         trial = study.ask()
         trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         index = int(trial.user_attrs.get("index", -1))
-        if index < 0 or index >= limit or index in finished_indices(study):
+        if index < 0 or index >= limit or _is_taken(study, index, trial.number):
             # The queue was empty, another worker had queued the same entry, or the plan is shorter now.
             study.tell(trial, state=TrialState.FAIL)
             continue
@@ -256,6 +291,16 @@ def work(
         trial.suggest_categorical("group", [*settings.groups, ""])
         trial.suggest_int("seed", 0, 2**32 - 1)
         _run_and_tell(study, trial, entry, command)
+
+
+def _is_taken(study: optuna.Study, index: int, number: int) -> bool:
+    """Another trial has a result for the plan entry, or was claimed for it and has a lower number."""
+    return any(
+        _index(t) == index and t.number != number and (t.state is not TrialState.RUNNING or t.number < number)
+        for t in study.get_trials(
+            deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        )
+    )
 
 
 def _run_and_tell(study: optuna.Study, trial: optuna.Trial, entry: Entry, command: str) -> None:

@@ -1,5 +1,7 @@
 """How often and how fast invariant algorithms are found: Strassen's rank from S_3, symmetric <3,3,3;23>.
 
+The first one of each case is rounded inside its invariant space, and the symmetry checked in integers.
+
 What does not belong here: the search itself (`families.orbits`).
 """
 
@@ -10,7 +12,15 @@ from typing import Any
 
 from stl_algebra.bilinear import BilinearAlgorithm
 from stl_algebra.error import nmse
-from stl_algebra.families.orbits import Symmetry, algorithms_of, is_invariant, orbit_types, refine_invariant
+from stl_algebra.exact import verify
+from stl_algebra.families.orbits import (
+    Symmetry,
+    algorithms_of,
+    discretise_invariant,
+    is_invariant,
+    orbit_types,
+    refine_invariant,
+)
 
 #: (symmetry, its orbit types, each as often as it occurs: positions in `orbit_types`, starts)
 CASES = (
@@ -26,7 +36,10 @@ BATCH = 4
 def find(
     spelling: str, positions: tuple[int, ...], starts: int, seed: int = 0
 ) -> tuple[list[BilinearAlgorithm], dict[str, Any]]:
-    """The algorithms exact in floats from so many starts, and one row about the search."""
+    """The algorithms exact in floats from so many starts, and one row about the search.
+
+    The row's ring is that of the first algorithm rounded, "" when rounding found nothing.
+    """
     symmetry = Symmetry.parse(spelling)
     began = time.perf_counter()
     types = orbit_types(symmetry)
@@ -39,6 +52,8 @@ def find(
         if found and first is None:
             first = time.perf_counter() - began
     assert all(is_invariant(a, symmetry) for a in found)
+    searched = time.perf_counter()
+    rounded = discretise_invariant(found[0], symmetry, chosen, tries=1) if found else None
     row = {
         "symmetry": spelling,
         "order": symmetry.order,
@@ -49,7 +64,11 @@ def find(
         "starts": starts,
         "exact": len(found),
         "seconds_to_first": first,
-        "seconds": time.perf_counter() - began,
+        "seconds": searched - began,
+        "ring": verify(rounded[0]).ring if rounded else "",
+        "largest_entry": max(float(abs(f).max()) for f in rounded[0].factors) if rounded else None,
+        "invariant_in_exact_arithmetic": rounded is not None and rounded[1].is_invariant(rounded[0]),
+        "seconds_rounding": time.perf_counter() - searched,
     }
     return found, row
 

@@ -16,13 +16,13 @@ from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
-from sympy import primefactors
 
 from stl_algebra.bilinear import TileFormat
 from stl_algebra.errors import TooLarge
 from stl_algebra.families.registry import NoCandidate
 from stl_algebra.families.triple_product import Triple, find_triple
 from stl_algebra.groups.group import FiniteGroup, IntArray
+from stl_algebra.groups.subgroups import subgroups
 
 #: Nodes of the enumeration of subsets by default: some seconds.
 DEFAULT_NODES = 200_000
@@ -123,38 +123,6 @@ def _in_roles(group: FiniteGroup, tile: TileFormat, subsets: Sequence[IntArray])
     return Triple(group, *chosen)
 
 
-def subgroups_of_orders(group: FiniteGroup, orders: Sequence[int]) -> list[IntArray]:
-    """All subgroups whose order divides one of `orders`, each as its sorted elements, by order.
-
-    Built by joining cyclic subgroups of prime power order; every subgroup of an order d is reached through
-    subgroups whose orders divide d.
-
-    Raises:
-        TooLarge: there are too many.
-    """
-    everyone = np.arange(group.order)
-    cyclic: dict[bytes, int] = {}
-    for g in everyone[1:]:
-        if len(primefactors(int(group.element_orders[g]))) == 1:
-            cyclic.setdefault(group.generated([int(g)]).tobytes(), int(g))
-    trivial = np.array([0])
-    known = {trivial.tobytes(): trivial}
-    waiting: list[IntArray] = [trivial]
-    while waiting:
-        members = waiting.pop()
-        for g in cyclic.values():
-            if g in members:
-                continue
-            larger = group.generated([*members.tolist()[1:], g])
-            if larger.tobytes() in known or all(order % len(larger) for order in orders):
-                continue
-            if len(known) >= _MOST_SUBGROUPS:
-                raise TooLarge(f"group {group.name} has more than {_MOST_SUBGROUPS} subgroups to look at")
-            known[larger.tobytes()] = larger
-            waiting.append(larger)
-    return sorted(known.values(), key=lambda h: (len(h), h.tolist()))
-
-
 def subgroup_triple(group: FiniteGroup, tile: TileFormat) -> Triple | None:
     """Three subgroups of the sizes of the format with the TPP, or None when there are none.
 
@@ -167,7 +135,7 @@ def subgroup_triple(group: FiniteGroup, tile: TileFormat) -> Triple | None:
     if any(group.order % side for side in sides):
         return None
     by_order: dict[int, list[IntArray]] = {side: [] for side in sides}
-    for members in subgroups_of_orders(group, sides):
+    for members in subgroups(group, _MOST_SUBGROUPS, sides):
         if len(members) in by_order:
             by_order[len(members)].append(members)
     thirds = by_order[sides[2]]

@@ -241,6 +241,8 @@ def _family_names(order: int) -> tuple[str, ...]:
         if order // p > 1 and (p - 1) % (order // p) == 0:
             names += [f"F{order}", f"C{p}:C{order // p}"]
             break
+    q = isqrt(order) + 1
+    names += [f"AGL(1,{q})"] if q * (q - 1) == order and len(factorint(q)) == 1 else []
     return tuple(names)
 
 

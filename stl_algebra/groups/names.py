@@ -28,6 +28,7 @@ Dic3, Q8, Q16             dicyclic group of order 12; generalised quaternion gro
 S4, A4                    symmetric and alternating groups
 He(3)                     Heisenberg group over F_3, order 27
 SL(2,3) GL(2,3) PSL(2,7)  matrix groups over a prime field
+AGL(1,8)                  affine maps x -> g x + h of the field with 8 elements, order 8 * 7; any prime power
 F20                       Frobenius group C5:C4 with a faithful action of a subgroup of F_5^*; F21 = C7:C3
 C7:C3, C8:C2(3)           semidirect product of cyclic groups, faithful or with x -> x^3
 C2^2:C3(a->b,b->ab)       semidirect product N:H by an action: where the generator of H takes the generators
@@ -39,7 +40,7 @@ table:FILE.npy            Cayley table, table[i, j] = k where g_i g_j = g_k (.np
 
 #: The grammar in one line, for error messages.
 SPELLINGS = (
-    "C8, C2^4, D4, Dic3, Q8, S4, A4, He(3), SL(2,3), GL(2,3), PSL(2,7), F20, C7:C3, C8:C2(3), "
+    "C8, C2^4, D4, Dic3, Q8, S4, A4, He(3), SL(2,3), GL(2,3), PSL(2,7), AGL(1,8), F20, C7:C3, C8:C2(3), "
     "C2^2:C3(a->b,b->ab), products S3xC2, powers (S3xC2)^2, perm:(1 2 3),(1 2) or table:FILE.npy"
 )
 
@@ -73,6 +74,12 @@ def _frobenius(order: str) -> FiniteGroup:
     )
 
 
+def _affine(degree: str, q: str) -> FiniteGroup:
+    if int(degree) != 1:
+        raise InvalidInput(f"group AGL({degree},{q})", expected="degree 1", got=degree)
+    return make.affine(_positive(q))
+
+
 _ATOMS: list[tuple[re.Pattern[str], Callable[..., FiniteGroup]]] = [
     (re.compile(pattern), build)
     for pattern, build in (
@@ -84,6 +91,7 @@ _ATOMS: list[tuple[re.Pattern[str], Callable[..., FiniteGroup]]] = [
         (r"A(\d+)", lambda n: make.alternating(_positive(n))),
         (r"He\((\d+)\)", lambda p: make.heisenberg(int(p))),
         (r"(SL|GL|PSL)\((\d+),(\d+)\)", lambda kind, d, p: make.matrix_group(kind, int(d), int(p))),
+        (r"AGL\((\d+),(\d+)\)", _affine),
         (r"F(\d+)", _frobenius),
     )
 ]
@@ -119,7 +127,7 @@ def _unknown(text: str) -> InvalidInput:
 
 #: Other people's letters for the same groups, by their lower case.
 _FAMILIES = {
-    **{name.lower(): name for name in ("C", "D", "Dic", "Q", "S", "A", "He", "SL", "GL", "PSL", "F")},
+    **{name.lower(): name for name in ("C", "D", "Dic", "Q", "S", "A", "He", "SL", "GL", "PSL", "AGL", "F")},
     "z": "C",
     "cyc": "C",
     "dih": "D",
@@ -362,7 +370,22 @@ NAME_TABLE: tuple[str, ...] = (
     *(f"D{n}" for n in (*range(3, 17), 24, 30)),
     *(f"Dic{n}" for n in (2, 3, 4, 5, 6, 7, 8, 15)),
     *("Q8", "Q16", "Q32", "S3", "S4", "A4", "A5", "He(2)", "He(3)", "SL(2,2)", "SL(2,3)", "GL(2,3)"),
-    *("PSL(2,3)", "PSL(2,5)", "F20", "F21", "F42", "F55", "F39", "C7:C3", "C8:C2(3)", "C8:C2(5)"),
+    *(
+        "AGL(1,4)",
+        "AGL(1,5)",
+        "AGL(1,7)",
+        "AGL(1,8)",
+        "PSL(2,3)",
+        "PSL(2,5)",
+        "F20",
+        "F21",
+        "F42",
+        "F55",
+        "F39",
+        "C7:C3",
+        "C8:C2(3)",
+        "C8:C2(5)",
+    ),
     *("S3xC2", "S3xC3", "S3xS3", "S3xC2^2", "S3xC2^3", "D4xC2", "Q8xC2", "Q8xC3", "A4xC2", "A4xC4"),
     *("C4:C4(3)", "(C4xC2):C2(a->ab)", "(C4xC2):C2(b->a^2b)", "C3^2:C2(a->a^-1,b->b^-1)", "C3:D4(a->a^-1;)"),
     *("C3:C8(2)", "C9:C3(4)", "C10xC2", "C12xC2", "C14xC2", "C6xC2^2", "C9xC3", "D4xC3", "S3xC4", "S3xC5"),

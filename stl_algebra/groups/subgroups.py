@@ -8,6 +8,7 @@ subgroup of each conjugacy class is extended; its conjugates are entered as bit 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -97,13 +98,22 @@ def subgroup_classes(group: FiniteGroup, limit: int = MOST_SUBGROUPS) -> tuple[S
     return found
 
 
-def subgroups(group: FiniteGroup, limit: int = MOST_SUBGROUPS) -> list[IntArray]:
+def subgroups(
+    group: FiniteGroup, limit: int = MOST_SUBGROUPS, dividing: Sequence[int] | None = None
+) -> list[IntArray]:
     """All subgroups, each as its sorted elements, by order; conjugates beside each other.
+
+    Args:
+        group: any group.
+        limit: most subgroups.
+        dividing: only subgroups whose order divides one of these; the others are never built, so that few
+            small ones are found in groups with very many subgroups.
 
     Raises:
         TooLarge: there are more than `limit`.
     """
-    return [members for c in subgroup_classes(group, limit) for members in c.conjugates()]
+    found = subgroup_classes(group, limit) if dividing is None else _find(group, limit, dividing)
+    return [members for c in found for members in c.conjugates()]
 
 
 def _too_many(group: FiniteGroup, limit: int) -> TooLarge:
@@ -138,6 +148,8 @@ def normaliser(group: FiniteGroup, generators: IntArray) -> IntArray:
 
 def _transversal(group: FiniteGroup, members: IntArray) -> IntArray:
     """The least element of every left coset g H, sorted: 0 first."""
+    if len(members) == group.order:
+        return np.array([0])
     return np.unique(group.table[:, members].min(axis=1))
 
 
@@ -158,8 +170,8 @@ def is_soluble(group: FiniteGroup) -> bool:
 class _Search:
     """The subgroups found so far; `extend` adds those that lie just above one of them."""
 
-    def __init__(self, group: FiniteGroup, limit: int) -> None:
-        self.group, self.limit = group, limit
+    def __init__(self, group: FiniteGroup, limit: int, dividing: Sequence[int]) -> None:
+        self.group, self.limit, self.dividing = group, limit, dividing
         self.found: list[SubgroupClass] = []
         self.generators: list[tuple[int, ...]] = []
         self.normalisers: list[IntArray] = []
@@ -181,7 +193,12 @@ class _Search:
                     self.cyclic[same] = x
 
     def enter(self, members: IntArray, generators: tuple[int, ...]) -> None:
-        """Add a subgroup and its conjugates unless it is known."""
+        """Add a subgroup and its conjugates unless it is known or its order is not asked for.
+
+        A subgroup is reached through subgroups of its own, whose orders divide its order.
+        """
+        if all(wanted % len(members) for wanted in self.dividing):
+            return
         order = self.group.order
         mask = np.zeros(order, dtype=bool)
         mask[members] = True
@@ -227,8 +244,8 @@ class _Search:
                 self.enter(self.group.generated(joined), joined)
 
 
-def _find(group: FiniteGroup, limit: int) -> tuple[SubgroupClass, ...]:
-    search = _Search(group, limit)
+def _find(group: FiniteGroup, limit: int, dividing: Sequence[int] | None = None) -> tuple[SubgroupClass, ...]:
+    search = _Search(group, limit, [group.order] if dividing is None else dividing)
     search.enter(np.array([0]), ())
     number = 0
     while number < len(search.found):

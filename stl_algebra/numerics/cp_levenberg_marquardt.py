@@ -94,6 +94,42 @@ def cp_gram(factors: Sequence[Tensor]) -> Tensor:
     return out
 
 
+def cp_gram_within(factors: Sequence[Tensor], basis: Tensor, weights: Tensor | None = None) -> Tensor:
+    """E^T J^T J E for a basis E, (starts, Q, Q), without forming J^T J.
+
+    With weights it is the sum over products of weight_r E_r^T (J^T J)_r E with the rows _r of a product:
+    the same when the products fall into orbits of orthogonal symmetries that fix the factors and all columns
+    of E, and every orbit has one product of positive weight, its size. Costs S R Q sum(I_n) operations per
+    pair of modes for S products of positive weight, and S sum(I_n) Q^2.
+    """
+    starts, rank = factors[0].shape[0], factors[0].shape[2]
+    if weights is None:
+        weights = basis.new_ones(rank)
+    kept = torch.nonzero(weights).flatten()
+    columns = basis.shape[1]
+    parts = torch.split(basis, [u.shape[1] * rank for u in factors])
+    spaces = [part.reshape(-1, rank, columns) for part in parts]
+    grams = [u.mT @ u for u in factors]
+    # Z[r, s, q] = sum_j U_m[j, r] E_m[j, s, q], for every mode m.
+    inner = [
+        (u[:, :, kept].mT @ space.reshape(space.shape[0], -1)).reshape(starts, len(kept), rank, columns)
+        for u, space in zip(factors, spaces, strict=True)
+    ]
+    out = basis.new_zeros(starts, columns, columns)
+    for n, (u, space) in enumerate(zip(factors, spaces, strict=True)):
+        own = _hadamard(grams, {n}, factors[0])[:, kept]
+        rows = torch.einsum("brs,isq->birq", own, space)
+        mixed = torch.zeros_like(inner[n])
+        for m in range(len(factors)):
+            if m != n:
+                mixed += _hadamard(grams, {n, m}, factors[0])[:, kept].unsqueeze(3) * inner[m]
+        rows += torch.einsum("bis,brsq->birq", u, mixed)
+        left = (space[:, kept] * weights[kept].unsqueeze(1)).reshape(-1, columns)
+        out += left.mT @ rows.reshape(starts, -1, columns)
+    # Rounding alone makes it differ from its transpose.
+    return (out + out.mT) / 2
+
+
 def cp_gradient(residual: Tensor, factors: Sequence[Tensor]) -> Tensor:
     """J^T residual, (starts, P) in the order of `cp_gram`; residual is (starts, I_1, ..., I_N)."""
     starts = residual.shape[0]
@@ -130,6 +166,7 @@ def cp_levenberg_marquardt(
     anchor: Sequence[Any] | None = None,
     frozen: Sequence[Any] | None = None,
     basis: Any = None,
+    weights: Any = None,
     iterations: int = 500,
     loss_tolerance: float = 1e-24,
     gradient_tolerance: float = 1e-13,
@@ -153,7 +190,9 @@ def cp_levenberg_marquardt(
         frozen: masks shaped like `factors`; entries that are True keep their start value.
         basis: E, (P, Q) with orthonormal columns: steps are E phi, so that factors that start in its range
             stay in that linear space; parameters are ordered as in `cp_gram`. The Cholesky factorisation
-            is then of order Q. Not together with `frozen`.
+            is then of order Q. Not together with `frozen`: to hold some of phi, leave out their columns.
+        weights: with a basis of invariant factors, (R,): the size of its orbit for one product of each orbit
+            and 0 for the others, see `cp_gram_within`; all 1 when None.
         iterations: at most so many per start.
         loss_tolerance: a start is done when its loss is at most this times |T|^2.
         gradient_tolerance: a start is done when max |gradient| is at most this times max(1, |T|^2).
@@ -168,6 +207,7 @@ def cp_levenberg_marquardt(
     """
     goal, current = _checked(target, factors)
     space = _checked_basis(basis, current, frozen)
+    multiplicity = _checked_weights(weights, space, current[0])
     reference = _matching("anchor", anchor, current, torch.zeros_like)
     fixed = _matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
     for name, value, least in (
@@ -210,9 +250,11 @@ def cp_levenberg_marquardt(
         point, at, mask = theta[rows], centre[rows], free[rows]
         parts = split(point)
         gradient = (cp_gradient(residual[rows], parts) + pull * (point - at)) * mask
-        matrix = cp_gram(parts)
-        if space is not None:
-            gradient, matrix, mask = gradient @ space, space.mT @ matrix @ space, mask[:, : space.shape[1]]
+        if space is None:
+            matrix = cp_gram(parts)
+        else:
+            gradient, mask = gradient @ space, mask[:, : space.shape[1]]
+            matrix = cp_gram_within(parts, space, multiplicity)
         flat_enough = gradient.abs().amax(1) <= gradient_tolerance * max(1.0, scale)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
         first = mu[rows] < 0
@@ -315,6 +357,20 @@ def _checked_basis(basis: Any, current: Sequence[Tensor], frozen: object) -> Ten
     if not float(skew) < 1e-10:
         raise InvalidInput("basis", expected="orthonormal columns", got=f"an error of {float(skew):.2g}")
     return space
+
+
+def _checked_weights(weights: Any, space: Tensor | None, factor: Tensor) -> Tensor | None:
+    if weights is None:
+        return None
+    if space is None:
+        raise InvalidInput("weights", expected="a basis beside them", got="none")
+    rank = factor.shape[2]
+    multiplicity = _tensor(weights, factor.device).to(torch.float64)
+    if tuple(multiplicity.shape) != (rank,) or not bool((multiplicity >= 0).all()):
+        raise InvalidInput(
+            "weights", expected=f"{rank} numbers of at least 0", got=f"shape {tuple(multiplicity.shape)}"
+        )
+    return multiplicity
 
 
 def _matching(

@@ -22,7 +22,7 @@ from stl_search.cli.common import echo_json, json_option, out
     show_default=True,
     help="Most nodes of the complete enumeration of subsets.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the annealing.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the annealing.")
 @json_option
 def tpp(group: str, tile: str, nodes: int, seed: int, as_json: bool) -> None:
     """Say whether GROUP realises a format: three subsets with the triple product property.

@@ -199,10 +199,37 @@ def test_whatever_is_typed_is_a_group_or_a_message(text):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("q", [3, 4, 5, 7, 8, 9, 11, 13, 16])
+def test_affine_groups_are_frobenius_groups_on_the_points_of_their_field(q):
+    """The stabiliser of 0 meets its conjugates in 1; 1 and what lies in none of them form the kernel F_q."""
+    group = parse_group(f"AGL(1,{q})")
+    assert group.order == q * (q - 1)
+    scaling, translation = group.generators
+    stabiliser = group.generated([scaling])
+    assert len(stabiliser) == q - 1
+    conjugates = {tuple(sorted(row)) for row in group.conjugates[:, stabiliser].tolist()}
+    assert len(conjugates) == q
+    fixing = np.bincount(np.concatenate([np.array(c) for c in conjugates]), minlength=group.order)
+    assert set(fixing[1:].tolist()) == {0, 1}
+    kernel = np.append(0, np.flatnonzero(fixing == 0))
+    assert np.array_equal(group.generated(kernel.tolist()), kernel)
+    assert group.subgroup(kernel).is_abelian
+    assert set(group.element_orders[kernel[1:]].tolist()) == {int(group.element_orders[translation])}
+    # All elements but 0 of the kernel are conjugate: multiplication with the field moves any to any.
+    assert sorted(kernel[1:].tolist()) in [sorted(c) for c in group.classes]
+
+
+@pytest.mark.parametrize("name", ["AGL(1,6)", "AGL(1,1)", "AGL(1,0)", "AGL(2,3)", "AGL(1,12)"])
+def test_affine_groups_need_a_field(name):
+    with pytest.raises(InvalidInput, match="expected"):
+        parse_group(name)
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [("s3", "S3"), ("Z5", "C5"), ("psl(2,7)", "PSL(2,7)"), ("s3xc2", "S3xC2"), ("C_4", "C4"),
-     ("Dic(3)", "Dic3"),     ("z2^3", "C2^3"), ("S3*C2", "S3xC2"), ("Sym(4)", "S4"), ("q8", "Q8")],
+     ("Dic(3)", "Dic3"),     ("z2^3", "C2^3"), ("S3*C2", "S3xC2"), ("Sym(4)", "S4"), ("q8", "Q8"),
+     ("agl(1,8)", "AGL(1,8)")],
 )  # fmt: skip
 def test_near_misses_get_a_suggestion(typed, meant):
     with pytest.raises(InvalidInput, match="did you mean") as refused:
@@ -210,7 +237,7 @@ def test_near_misses_get_a_suggestion(typed, meant):
     assert str(refused.value).endswith(f"did you mean {meant}?")
 
 
-@pytest.mark.parametrize("name", ["S9", "C5000", "C2^40", "S999999", "GL(2,11)", "C2^999999"])
+@pytest.mark.parametrize("name", ["S9", "C5000", "C2^40", "S999999", "GL(2,11)", "AGL(1,64)", "C2^999999"])
 def test_groups_that_are_too_large_say_so(name):
     with pytest.raises(TooLarge, match="GB"):
         parse_group(name)

@@ -17,8 +17,11 @@ from stl_algebra.families.orbits import (
     Symmetry,
     algorithms_of,
     count_multisets,
+    discretise_invariant,
     embedding,
+    integral_forms,
     is_invariant,
+    lattices,
     multiset_at,
     multisets,
     orbit_types,
@@ -26,10 +29,11 @@ from stl_algebra.families.orbits import (
     representations_of_dimension,
     simplex,
 )
+from stl_algebra.families.orbits.invariant import orbit_weights, random_starts
 from stl_algebra.families.orbits.symmetry import triples
 from stl_algebra.groups import parse_group
 from stl_algebra.known import exact_algorithm, strassen
-from stl_algebra.numerics.cp_levenberg_marquardt import cp_levenberg_marquardt
+from stl_algebra.numerics.cp_levenberg_marquardt import cp_gram, cp_gram_within, cp_levenberg_marquardt
 
 SPELLINGS = [
     "S3/2/",
@@ -112,6 +116,20 @@ def test_stabilisers_are_those_of_generic_products(text):
             assert (action.order // len(fixing), dimension) in known
 
 
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_rows_of_the_representatives_give_the_normal_matrix(text):
+    symmetry = Symmetry.parse(text)
+    types, tile = orbit_types(symmetry), symmetry.tile
+    chosen = [types[i] for i in sorted(np.random.default_rng(0).integers(len(types), size=5))]
+    space = torch.from_numpy(embedding(symmetry, chosen))
+    sides = (tile.x_size, tile.w_size, tile.y_size)
+    factors = [torch.from_numpy(f) for f in random_starts(space.numpy(), sides, 2, 0)]
+    expected = space.mT @ cp_gram(factors) @ space
+    for weights in (None, torch.from_numpy(orbit_weights(chosen))):
+        found = cp_gram_within(factors, space, weights)
+        assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+
+
 def test_types_of_the_trivial_group_with_the_cyclic_shift():
     """Ballard, Ikenmeyer, Landsberg and Ryder 2019: triples A, B, C in threes, and cubes of one matrix."""
     types = orbit_types(Symmetry.parse("C1/0+0+0/cyclic"))
@@ -162,6 +180,9 @@ def test_steps_in_a_basis_are_the_steps_of_the_reduced_problem():
             cp_levenberg_marquardt(target, factors, basis=bad)
     with pytest.raises(InvalidInput, match="both"):
         cp_levenberg_marquardt(target, factors, basis=few, frozen=[f > 0 for f in factors])
+    for bad in ({"weights": torch.ones(6)}, {"weights": -torch.ones(6), "basis": few}):
+        with pytest.raises(InvalidInput, match="weights"):
+            cp_levenberg_marquardt(target, factors, **bad)
 
 
 @pytest.mark.parametrize("t", [2, 3, 4, 5])
@@ -186,21 +207,59 @@ def test_simplex_algorithm_is_an_orbit_of_the_permutations_of_its_vertices(t):
         assert products(sandwich(algorithm, change, change, change)) == products(algorithm)
 
 
-def test_strassen_is_found_from_s3():
-    symmetry = Symmetry.parse("S3/2/")
+@pytest.mark.parametrize("text", ["S3/2/cyclic", "C4/0+2/cyclic+transpose", "S4/3/cyclic", "Q8/1,0+2,1+3/"])
+def test_integral_forms_are_the_symmetry_in_other_bases(text):
+    symmetry = Symmetry.parse(text)
+    forms = list(integral_forms(symmetry))
+    assert forms
+    types, action = orbit_types(symmetry), symmetry.action
+    for form in forms:
+        some = np.random.default_rng(0).integers(len(action.maps), size=(2, 20))
+        for i, j in some.T:
+            assert np.array_equal(form.maps[i] @ form.maps[j], form.maps[action.group.table[i, j]])
+        assert np.abs(form.change @ action.maps - form.maps @ form.change).max() < 1e-9
+        for orbit in types:
+            basis = form.basis(orbit)
+            assert basis.shape == orbit.basis.shape
+            assert np.array_equal(np.rint(basis), basis)
+            assert all(np.array_equal(form.maps[k] @ basis, basis) for k in orbit.stabiliser)
+        exact = form.transformed(exact_algorithm(symmetry.tile))
+        assert nmse(exact) < 1e-24
+
+
+def test_representations_that_are_not_rational_have_no_lattice():
+    assert not list(lattices(parse_group("C5"), (1,)))
+    assert list(integral_forms(Symmetry.parse("C5/1/"))) == []
+
+
+def strassen_orbits(symmetry):
     types = orbit_types(symmetry)
     chosen = [types[i] for i in next(multisets([o.size for o in types], 7))]
     assert [o.size for o in chosen] == [6, 1]
+    return chosen
+
+
+def test_strassen_is_found_from_s3():
+    symmetry = Symmetry.parse("S3/2/")
+    chosen = strassen_orbits(symmetry)
     found = algorithms_of(refine_invariant(symmetry, chosen, starts=4), symmetry, chosen)[0]
     assert nmse(found) < 1e-24
     assert is_invariant(found, symmetry)
     assert not is_invariant(strassen(), symmetry)
+    exact, form = discretise_invariant(found, symmetry, chosen)
+    assert verify(exact).ring == "Z"
+    assert form.is_invariant(exact)
+    assert not form.is_invariant(strassen())
+    with pytest.raises(InvalidInput, match="rational"):
+        form.is_invariant(found)
+    with pytest.raises(InvalidInput, match="invariant under"):
+        discretise_invariant(strassen(), symmetry, chosen)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("spelling", "positions"),
-    [("C1/0+0+0/cyclic", (0,) * 4 + (1,) * 11), ("C4/0+2/cyclic", (0, 3, 3, 6, 7))],
+    [("C1/0+0+0/cyclic", (0,) * 7 + (1,) * 2), ("C4/0+2/cyclic", (0, 3, 3, 6, 7))],
 )
 def test_symmetric_algorithms_of_rank_23_are_found(spelling, positions):
     """Ballard, Ikenmeyer, Landsberg and Ryder 2019 have both symmetries: Z_3, and Z_4 x Z_3."""
@@ -210,6 +269,7 @@ def test_symmetric_algorithms_of_rank_23_are_found(spelling, positions):
         assert algorithm.rank == 23
         assert nmse(algorithm) < 1e-24
         assert is_invariant(algorithm, Symmetry.parse(spelling))
+    assert (row["ring"], row["largest_entry"], row["invariant_in_exact_arithmetic"]) == ("Z", 1.0, True)
 
 
 def test_the_family_says_what_it_used_and_keeps_it():

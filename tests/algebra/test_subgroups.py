@@ -83,12 +83,20 @@ def test_random_groups_have_exactly_the_subgroups_that_joins_reach(tables, spell
         assert own.order == c.order
 
 
+@pytest.mark.parametrize(("name", "dividing"), [("S4", [8]), ("C2^4", [4]), ("A5", [4, 6]), ("S5", [12, 20])])
+def test_subgroups_of_some_orders_are_those_of_all_that_have_them(name, dividing):
+    group = parse_group(name)
+    expected = [m.tolist() for m in subgroups(group) if any(d % len(m) == 0 for d in dividing)]
+    assert [m.tolist() for m in subgroups(group, dividing=dividing)] == expected
+
+
 def test_a_limit_stops_the_search():
     with pytest.raises(TooLarge, match="more than the limit of 100"):
         subgroups(parse_group("C2^9"), limit=100)
     with pytest.raises(TooLarge, match="limit of 9"):
         subgroups(parse_group("D4"), limit=9)
     assert len(subgroups(parse_group("D4"), limit=10)) == 10
+    assert len(subgroups(parse_group("C2^7"), limit=128, dividing=[2])) == 128
 
 
 def relabelled(group, seed):
@@ -153,7 +161,9 @@ def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
     [("S3", "D3"), ("C6", "C2xC3"), ("A5", "PSL(2,5)"), ("Q8", "Dic2"), ("D4", "He(2)"), ("S3", "GL(2,2)"),
      ("D6", "S3xC2"), ("S4", "C2^2:S3(a->b,b->ab;a->b,b->a)"),
      ("PSL(2,7)", "perm:(1 2 3 4 5 6 7),(2 3)(4 7)"),
-     ("C7:C3(2)", "C7:C3(4)"), ("A4", "C2^2:C3(a->b,b->ab)"), ("F20", "C5:C4(3)"), ("C1", "S1")],
+     ("C7:C3(2)", "C7:C3(4)"), ("A4", "C2^2:C3(a->b,b->ab)"), ("F20", "C5:C4(3)"), ("C1", "S1"),
+     ("AGL(1,4)", "A4"), ("AGL(1,5)", "F20"), ("AGL(1,3)", "S3"), ("AGL(1,2)", "C2"), ("AGL(1,7)", "C7:C6"),
+     ("AGL(1,8)", "C2^3:C7(a->b,b->c,c->ab)"), ("AGL(1,9)", "C3^2:C8(a->b,b->ab)")],
 )  # fmt: skip
 def test_isomorphic_spellings(one, other):
     mapped = isomorphism(parse_group(one), parse_group(other))

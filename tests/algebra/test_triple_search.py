@@ -15,7 +15,6 @@ from stl_algebra.families.triple_search import (
     fewest_collisions,
     realises,
     subgroup_triple,
-    subgroups_of_orders,
     subset_triple,
 )
 from stl_algebra.groups import FiniteGroup, parse_group
@@ -161,12 +160,6 @@ def test_wreath_products(n):
         subsets.append(np.concatenate([elements, elements + half]))
     assert {len(s) for s in subsets} == {2 * n * (n - 1)}
     assert Triple(group, *subsets).collisions() == 0
-
-
-def test_subgroups_are_all_subgroups_of_the_orders():
-    assert len(subgroups_of_orders(parse_group("S4"), [24])) == 30
-    assert len(subgroups_of_orders(parse_group("C2^4"), [16])) == 67
-    assert {len(h) for h in subgroups_of_orders(parse_group("A5"), [4, 6])} == {1, 2, 3, 4, 6}
 
 
 def test_limits_are_said_and_not_passed_over():

@@ -267,6 +267,8 @@ BAD = [
     ([*TWO, "7", "--budget", "soon"], ["90s"]),
     (["run", "--family", "fourier", "--tile", "2", "--rank", "7"], ["group"]),
     (["group", "S99"], ["GB"]),
+    (["group", "AGL(1,6)"], ["power of a prime"]),
+    (["tpp", "C11", "--tile", "3", "--seed", "-1"], ["seed"]),
     (["verify", "{d}/cut.safetensors"], ["safetensors"]),
     (["verify", "{d}/nan.npz"], ["safetensors"]),
     (["verify", "{d}/nowhere"], ["no such file"]),

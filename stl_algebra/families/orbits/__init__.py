@@ -1,6 +1,7 @@
 """F2: algorithms that are unions of orbits of a finite group acting on the matrix multiplication tensor."""
 
 from stl_algebra.families.orbits.family import orbits
+from stl_algebra.families.orbits.integral import IntegralForm, discretise_invariant, integral_forms, lattices
 from stl_algebra.families.orbits.invariant import algorithms_of, embedding, refine_invariant
 from stl_algebra.families.orbits.multisets import count_multisets, multiset_at, multisets
 from stl_algebra.families.orbits.orbit_types import OrbitType, orbit_types
@@ -14,12 +15,16 @@ from stl_algebra.families.orbits.symmetry import (
 
 __all__ = [
     "MODES",
+    "IntegralForm",
     "OrbitType",
     "Symmetry",
     "algorithms_of",
     "count_multisets",
+    "discretise_invariant",
     "embedding",
+    "integral_forms",
     "is_invariant",
+    "lattices",
     "multiset_at",
     "multisets",
     "orbit_types",

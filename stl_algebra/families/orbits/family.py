@@ -18,9 +18,14 @@ from stl_algebra.families.registry import NoCandidate, Request, register
 
 #: Pulls of a draw; the last one bounds the factors of algorithms that cannot be exact.
 _PULLS = (1e-2, 1e-3, 1e-4)
-#: Entries of Gram matrices that one candidate may take, two or three seconds on one core at <4,4,4>.
-_WORK = 1.2e8
-_LARGEST_PARAMETERS = 8000
+#: Multiplications that one candidate may take: two or three seconds on one core.
+_WORK = 4e9
+#: What an iteration takes however small it is, as multiplications.
+_OVERHEAD = 5e5
+#: Above this the maps of the symmetry and the embedding would take a GB.
+_LARGEST_PARAMETERS = 20_000
+_LARGEST_EMBEDDING = 2e7
+_DRAWS = 8
 _NEARLY_EXACT, _EXACT_IN_FLOATS = 1e-2, 1e-20
 _ATTEMPTS = 60
 
@@ -35,7 +40,7 @@ def orbits(request: Request) -> BilinearAlgorithm:
 
     For square formats the group acts by simultaneous conjugation, with or without the cyclic shift and the
     transpose; for others by a representation on each side. Decompositions with large orbits are drawn more
-    often. Small formats get several draws, large ones one.
+    often. Small problems get several draws, large ones one.
     """
     tile, rank = request.tile, request.rank
     parameters = rank * (tile.x_size + tile.w_size + tile.y_size)
@@ -43,25 +48,40 @@ def orbits(request: Request) -> BilinearAlgorithm:
         raise NoCandidate(
             f"orbits: {tile} at rank {rank} has {parameters} entries, more than {_LARGEST_PARAMETERS}"
         )
-    affordable = _WORK / parameters**2
-    steps = int(np.clip(affordable / len(_PULLS), 8, 40))
-    starts = int(np.clip(affordable / (len(_PULLS) * steps), 1, 4))
-    draws = int(np.clip(affordable / (len(_PULLS) * steps * starts), 1, 8))
     rng = np.random.default_rng([request.seed, rank])
     found: list[BilinearAlgorithm] = []
-    for _ in range(draws):
+    left = _WORK
+    for _ in range(_DRAWS):
         symmetry, chosen = _drawn(request, rng)
         seed = int(rng.integers(2**31))
+        work = _iteration(symmetry, chosen)
+        steps = int(np.clip(left / work / len(_PULLS), 8, 40))
+        if len(_PULLS) * steps * work > left:
+            continue
+        starts = int(np.clip(_WORK / (_DRAWS * len(_PULLS) * steps * work), 1, 4))
         schedule = [(pull, steps) for pull in _PULLS]
         fit = refine_invariant(symmetry, chosen, starts=starts, seed=seed, schedule=schedule)
+        left -= len(_PULLS) * steps * starts * work
         found += algorithms_of(fit, symmetry, chosen)[:1]
         if nmse(found[-1]) < _NEARLY_EXACT:
             start = [f[fit.best()] for f in fit.factors]
             exact = refine_invariant(symmetry, chosen, schedule=((0.0, 4 * steps),), factors=start)
+            left -= int(exact.iterations.sum()) * work
             found += algorithms_of(exact, symmetry, chosen)
             if nmse(found[-1]) < _EXACT_IN_FLOATS:
                 break
+    if not found:
+        raise NoCandidate(f"orbits: {tile} at rank {rank} takes too long with the symmetries that were drawn")
     return min(found, key=lambda algorithm: total(algorithm, "bf16"))
+
+
+def _iteration(symmetry: Symmetry, chosen: list[OrbitType]) -> float:
+    """Multiplications of one Levenberg-Marquardt iteration and start, infinite where memory is short."""
+    side, rank = sum(symmetry.action.sides), sum(o.size for o in chosen)
+    unknowns = sum(o.basis.shape[1] for o in chosen)
+    if side * rank * unknowns > _LARGEST_EMBEDDING:
+        return np.inf
+    return float(_OVERHEAD + len(chosen) * side * unknowns * (unknowns + 3 * rank) + unknowns**3 / 3)
 
 
 def _drawn(request: Request, rng: np.random.Generator) -> tuple[Symmetry, list[OrbitType]]:

@@ -30,21 +30,36 @@ def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
     P = r * (nk + km + nm) entries in the order of `cp_gram`: encode_x.T, encode_w.T, decode, each
     flattened row by row; Q = the sum of the dimensions of Fix(K).
     """
+    maps = symmetry.action.maps
+    return stacked(symmetry, [maps[o.movers] @ o.basis / np.sqrt(o.size) for o in orbits])
+
+
+def stacked(symmetry: Symmetry, images: Sequence[Array]) -> Array:
+    """The linear map of `embedding` from the images (size, d, p) of a basis of representatives, by orbit."""
     action, tile = symmetry.action, symmetry.tile
-    rank = sum(o.size for o in orbits)
-    width = sum(o.basis.shape[1] for o in orbits)
+    rank = sum(block.shape[0] for block in images)
+    width = sum(block.shape[2] for block in images)
     # (triple entry, product, unknown)
     out = np.zeros((sum(action.sides), rank, width))
     product = column = 0
-    for orbit in orbits:
-        images = action.maps[orbit.movers] @ orbit.basis / np.sqrt(orbit.size)
-        stop, end = product + orbit.size, column + orbit.basis.shape[1]
-        out[:, product:stop, column:end] = images.transpose(1, 0, 2)
+    for block in images:
+        stop, end = product + block.shape[0], column + block.shape[2]
+        out[:, product:stop, column:end] = block.transpose(1, 0, 2)
         product, column = stop, end
     x, w, z = np.split(out, np.cumsum(action.sides)[:-1])
     # The third matrix is (m, n); the decoder holds its transpose.
     y = z.reshape(tile.m, tile.n, rank, width).swapaxes(0, 1)
     return np.concatenate([part.reshape(-1, width) for part in (x, w, y)])
+
+
+def flattened(algorithm: BilinearAlgorithm) -> Array:
+    """(P,) the entries of an algorithm in the order of the rows of `embedding`."""
+    return np.concatenate([factor.T.ravel() for factor in algorithm.factors])
+
+
+def orbit_weights(orbits: Sequence[OrbitType]) -> Array:
+    """(r,) the size of its orbit for each representative, 0 for the other products of an embedding."""
+    return np.concatenate([np.eye(1, o.size)[0] * o.size for o in orbits])
 
 
 def random_starts(space: Array, tile_sizes: tuple[int, int, int], starts: int, seed: int) -> list[Array]:
@@ -83,16 +98,19 @@ def refine_invariant(
         factors: invariant factors to start from instead, for instance those of an earlier fit.
 
     Returns:
-        The fit; its factors are invariant to rounding. One iteration and start costs the Gram matrix of all
-        r (nk + km + nm) entries and a Cholesky factorisation of the order of the unknowns.
+        The fit; its factors are invariant to rounding. One iteration and start costs the rows of the
+        representatives in the normal matrix (`cp_gram_within`) and a Cholesky factorisation of the order of
+        the unknowns.
     """
     tile = symmetry.tile
     space = embedding(symmetry, orbits)
     if factors is None:
         factors = random_starts(space, (tile.x_size, tile.w_size, tile.y_size), starts, seed)
-    target = matmul_tensor(tile)
+    target, weights = matmul_tensor(tile), orbit_weights(orbits)
     for pull, iterations in schedule:
-        fit = cp_levenberg_marquardt(target, factors, pull=pull, basis=space, iterations=iterations)
+        fit = cp_levenberg_marquardt(
+            target, factors, pull=pull, basis=space, weights=weights, iterations=iterations
+        )
         factors = fit.factors
     return fit
 
