@@ -11,6 +11,7 @@ import torch
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, Unavailable, definition
 from stl_kernels import BACKENDS, is_available, ops, stl_matmul
 from stl_kernels.backends import cpu, get_backend
+from stl_kernels.calls import Linear
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Unit roundoff times the few roundings on the way: encode, core, decode each round their result once.
@@ -76,8 +77,8 @@ def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
     narrow = [f.clone().requires_grad_() for f in floats]
     wide = [f.double().requires_grad_() for f in floats]
     grad = torch.randn(size[0], size[2], device=DEVICE).to(dtype)
-    out = ops.linear(*narrow, *plain, strided, backend)
-    expected = ops.linear(*wide, *plain, strided, "reference")
+    out = ops.linear(*narrow, *plain, strided, None, backend)
+    expected = ops.linear(*wide, *plain, strided, None, "reference")
     assert out.dtype == dtype
     assert ratio(out.detach(), expected.detach()) < RATIO[dtype]
     out.backward(grad)
@@ -108,8 +109,8 @@ def test_sampled_sizes_match_float64(backend, dtype):
         wide = [f.double().requires_grad_() for f in floats]
         grad = torch.randn(size[0], size[2], device=DEVICE).to(dtype)
         out, expected = (
-            ops.linear(*narrow, *plain, strided, backend),
-            ops.linear(*wide, *plain, strided, "reference"),
+            ops.linear(*narrow, *plain, strided, None, backend),
+            ops.linear(*wide, *plain, strided, None, "reference"),
         )
         case = (size, tile, rank, strided, permuted)
         assert ratio(out.detach(), expected.detach()) < RATIO[dtype], case
@@ -123,21 +124,21 @@ def test_sampled_sizes_match_float64(backend, dtype):
 @pytest.mark.parametrize("size", [(37, 45, 51), (40, 48, 52)], ids=str)
 def test_blocks_and_chunks_of_the_cpu_layer_do_not_show(size, strided, monkeypatch):
     floats, plain = operands(size, "4", 24, torch.float32, permuted=False)
-    expected = ops.linear(*[f.double().cpu() for f in floats], *plain, strided, "reference")
+    expected = ops.linear(*[f.double().cpu() for f in floats], *plain, strided, None, "reference")
     monkeypatch.setattr(cpu, "_LEAST_HEIGHT", 3)
     for workspace, chunk in ((1, 1), (1, 1 << 20), (1 << 20, 1), (20_000, 2_000)):
         monkeypatch.setattr(cpu, "_WORKSPACE_BYTES", workspace)
         monkeypatch.setattr(cpu, "_CHUNK_BYTES", chunk)
-        out = ops.linear(*[f.cpu() for f in floats], *plain, strided, "cpu")
+        out = ops.linear(*[f.cpu() for f in floats], *plain, strided, None, "cpu")
         assert ratio(out, expected) < RATIO[torch.float32]
 
 
 def test_the_kept_workspace_leaves_earlier_results_alone():
     floats, plain = operands((37, 45, 51), "4", 24, torch.float32, permuted=False)
     floats = [f.cpu() for f in floats]
-    first = ops.linear(*floats, *plain, True, "cpu")
+    first = ops.linear(*floats, *plain, True, None, "cpu")
     kept = first.clone()
-    ops.linear(floats[0] + 1, *floats[1:], *plain, True, "cpu")
+    ops.linear(floats[0] + 1, *floats[1:], *plain, True, None, "cpu")
     assert torch.equal(first, kept)
 
 
@@ -167,16 +168,16 @@ def test_exact_algorithm_gives_the_product(backend, dtype):
 @pytest.mark.parametrize(("backend", "dtype"), CASES)
 def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
     floats, plain = operands((37, 45, 51), "4", 24, dtype, permuted=True)
-    assert ops.linear(floats[0][:0], *floats[1:], *plain, True, backend).shape == (0, 51)
-    clean = ops.linear(*floats, *plain, True, backend)
+    assert ops.linear(floats[0][:0], *floats[1:], *plain, True, None, backend).shape == (0, 51)
+    clean = ops.linear(*floats, *plain, True, None, backend)
     doubled = torch.stack([floats[0], floats[0]], 2)[..., 0]
     transposed = floats[0].t().contiguous().t()
     factors = [f.t().contiguous().t() for f in floats[1:4:2]]
-    views = ops.linear(doubled, factors[0], floats[2], factors[1], floats[4], *plain, True, backend)
+    views = ops.linear(doubled, factors[0], floats[2], factors[1], floats[4], *plain, True, None, backend)
     assert ratio(views, clean.double()) < RATIO[dtype]
-    turned = ops.linear(transposed, *floats[1:], *plain, True, backend)
+    turned = ops.linear(transposed, *floats[1:], *plain, True, None, backend)
     assert ratio(turned, clean.double()) < RATIO[dtype]
-    assert torch.equal(clean, ops.linear(*floats, *plain, True, backend))
+    assert torch.equal(clean, ops.linear(*floats, *plain, True, None, backend))
 
     def poisoning(make):
         def made(*args, **kwargs):
@@ -187,15 +188,17 @@ def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "new_empty", poisoning(torch.Tensor.new_empty))
     monkeypatch.setattr(torch, "empty", poisoning(torch.empty))
-    poisoned = get_backend(backend, floats[0].device, dtype).linear(*floats, *plain, True)
+    poisoned = get_backend(backend, floats[0].device, dtype).linear(
+        Linear(*floats, *plain, True, None, backend)
+    )
     assert torch.equal(poisoned, clean)
 
 
 def test_higher_derivatives_exist():
     floats, plain = operands((3, 5, 4), "2", 3, torch.float64, permuted=True)
     inputs = [f.requires_grad_() for f in floats]
-    assert torch.autograd.gradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
-    assert torch.autograd.gradgradcheck(lambda *a: ops.linear(*a, *plain, True, "reference"), inputs)
+    assert torch.autograd.gradcheck(lambda *a: ops.linear(*a, *plain, True, None, "reference"), inputs)
+    assert torch.autograd.gradgradcheck(lambda *a: ops.linear(*a, *plain, True, None, "reference"), inputs)
 
 
 @pytest.mark.slow
@@ -211,7 +214,7 @@ def test_opcheck(name, backend):
         "core": (encoded, encoded_w, backend),
         "decode": (products, decode, bias, 6, columns, n, m, None, True, backend),
         "correlate": (encoded, x, n, k, order, True, backend),
-        "linear": (x, encode_x, encoded_w, decode, bias, columns, n, k, m, order, True, backend),
+        "linear": (x, encode_x, encoded_w, decode, bias, columns, n, k, m, order, True, None, backend),
     }[name]
     torch.library.opcheck(getattr(ops, name), arguments)
 
@@ -220,7 +223,7 @@ def test_autocast_casts_and_keeps_gradients_in_their_own_dtype():
     floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
     x = floats[0].requires_grad_()
     with torch.autocast(DEVICE, torch.bfloat16):
-        out = ops.linear(x, *floats[1:], *plain, False, "auto")
+        out = ops.linear(x, *floats[1:], *plain, False, None, "auto")
     assert out.dtype == torch.bfloat16
     out.float().sum().backward()
     assert x.grad.dtype == torch.float32
@@ -245,7 +248,7 @@ def test_wrong_operands_are_named(position, change, argument):
     floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
     floats[position] = change(floats[position])
     with pytest.raises(InvalidInput) as caught:
-        ops.linear(*floats, *plain, False, "auto")
+        ops.linear(*floats, *plain, False, None, "auto")
     assert caught.value.argument == argument
 
 
@@ -256,7 +259,7 @@ def test_factors_that_are_not_finite_are_named(bad):
         broken = [f.cpu().clone() for f in floats]
         broken[position][0, 0] = bad
         with pytest.raises(InvalidInput, match=f"{name}: expected finite entries"):
-            ops.linear(*broken, *plain, False, "reference")
+            ops.linear(*broken, *plain, False, None, "reference")
     factor = torch.full((5, 16), bad)
     with pytest.raises(InvalidInput, match="factor: expected finite"):
         ops.encode(torch.ones(4, 4), factor, 4, 4, None, True, "cpu")
@@ -267,7 +270,7 @@ def test_factors_that_are_not_finite_are_named(bad):
 def test_backends_are_named_or_refused():
     floats, plain = operands((8, 8, 8), "4", 5, torch.float32, permuted=False)
     with pytest.raises(InvalidInput, match="reference, cpu, triton"):
-        ops.linear(*floats, *plain, False, "cuda")
+        ops.linear(*floats, *plain, False, None, "cuda")
     wide = [f.double() for f in floats]
     with pytest.raises(Unavailable, match="float32, float16 and bfloat16"):
-        ops.linear(*wide, *plain, False, "triton")
+        ops.linear(*wide, *plain, False, None, "triton")
