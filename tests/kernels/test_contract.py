@@ -22,6 +22,13 @@ CASES = [
     for dtype in RATIO
     if is_available(backend, DEVICE, dtype)
 ]
+# Core and decode in one kernel, beside the cases whose `fused` is False.
+FUSED_CASES = [
+    pytest.param("triton", case.values[1], True, id=f"{case.id}-fused")
+    for case in CASES
+    if case.values[0] == "triton"
+]
+CASES_AND_FUSED = [pytest.param(*case.values, False, id=case.id) for case in CASES] + FUSED_CASES
 # One small size in the quick part; the interpreter makes the others slow.
 SIZES = [
     (1, 1, 1),
@@ -69,18 +76,20 @@ def test_triton_is_among_the_cases():
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
-@pytest.mark.parametrize(("backend", "dtype"), CASES)
+@pytest.mark.parametrize(("backend", "dtype", "fused"), CASES_AND_FUSED)
 @pytest.mark.parametrize("size", SIZES)
-def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
+def test_forward_and_gradients_match_float64(size, backend, dtype, fused, strided):
     tile, rank = ("4", 24) if size[0] > 4 else ("2x3x4", 5)
     floats, plain = operands(size, tile, rank, dtype, permuted=size[0] % 2 == 1)
     narrow = [f.clone().requires_grad_() for f in floats]
     wide = [f.double().requires_grad_() for f in floats]
     grad = torch.randn(size[0], size[2], device=DEVICE).to(dtype)
-    out = ops.linear(*narrow, *plain, strided, None, backend)
+    out = ops.linear(*narrow, *plain, strided, fused, backend)
     expected = ops.linear(*wide, *plain, strided, None, "reference")
     assert out.dtype == dtype
     assert ratio(out.detach(), expected.detach()) < RATIO[dtype]
+    if fused and size[0] > 1:
+        return  # Its gradients are the other kernels', see below.
     out.backward(grad)
     expected.backward(grad.double())
     for a, b in zip(narrow, wide, strict=True):
@@ -88,13 +97,13 @@ def test_forward_and_gradients_match_float64(size, backend, dtype, strided):
         assert ratio(a.grad, b.grad) < 3 * RATIO[dtype]
 
 
-def sampled(seed, count, largest):
+def sampled(seed, count, largest, *more_tiles):
     """Random (N, K, M), tile, rank, tiling, permuted; sizes to `largest`, mostly not multiples of a side."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         # Sizes spread over the scales, so that small ones and ones past a kernel's block both come up.
         size = tuple(int(v) for v in np.exp(rng.uniform(0, np.log(largest + 1), 3)))
-        tile = str(rng.choice(["4", "2x3x4", "3x5x2", "1x2x3", "5"]))
+        tile = str(rng.choice(["4", "2x3x4", "3x5x2", "1x2x3", "5", *more_tiles]))
         yield size, tile, int(rng.integers(1, 40)), bool(rng.integers(2)), bool(rng.integers(2))
 
 
@@ -103,7 +112,7 @@ def sampled(seed, count, largest):
 def test_sampled_sizes_match_float64(backend, dtype):
     # The interpreter runs a kernel's programs one after the other in Python: fewer and smaller samples there.
     interpreted = backend == "triton" and DEVICE == "cpu"
-    for size, tile, rank, strided, permuted in sampled(7, *((12, 60) if interpreted else (60, 257))):
+    for size, tile, rank, strided, permuted in sampled(7, *((24, 60) if interpreted else (60, 257))):
         floats, plain = operands(size, tile, rank, dtype, permuted)
         narrow = [f.clone().requires_grad_() for f in floats]
         wide = [f.double().requires_grad_() for f in floats]
@@ -118,6 +127,33 @@ def test_sampled_sizes_match_float64(backend, dtype):
         expected.backward(grad.double())
         for a, b in zip(narrow, wide, strict=True):
             assert ratio(a.grad, b.grad) < 3 * RATIO[dtype], case
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "dtype", "fused"), FUSED_CASES)
+def test_fused_decode_on_sampled_sizes(backend, dtype, fused):
+    """Sizes to 257 with and without bias, tiles from 1 to 81 entries: several blocks and several passes."""
+    count = 40 if DEVICE == "cpu" else 100
+    for number, (size, tile, rank, strided, permuted) in enumerate(sampled(11, count, 257, "9x1x9")):
+        floats, plain = operands(size, tile, rank, dtype, permuted)
+        if number % 2:
+            floats[4] = None
+        wide = [f.double() if f is not None else None for f in floats]
+        expected = ops.linear(*wide, *plain, strided, None, "reference")
+        out = ops.linear(*floats, *plain, strided, fused, backend)
+        assert ratio(out, expected) < RATIO[dtype], (size, tile, rank, strided, permuted)
+
+
+@pytest.mark.parametrize(("backend", "dtype", "fused"), FUSED_CASES)
+def test_fused_decode_has_the_gradients_of_two_kernels(backend, dtype, fused):
+    floats, plain = operands((5, 7, 9), "2x3x4", 5, dtype, permuted=True)
+    gradients = []
+    for one in (False, fused):
+        leaves = [f.clone().requires_grad_() for f in floats]
+        ops.linear(*leaves, *plain, True, one, backend).backward(torch.ones(5, 9, device=DEVICE, dtype=dtype))
+        gradients.append([leaf.grad for leaf in leaves])
+    for two_kernels, one_kernel in zip(*gradients, strict=True):
+        assert torch.equal(two_kernels, one_kernel)
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
@@ -157,27 +193,38 @@ def test_reference_is_the_definition(strided):
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("backend", "dtype"), CASES)
-def test_exact_algorithm_gives_the_product(backend, dtype):
+@pytest.mark.parametrize(("backend", "dtype", "fused"), CASES_AND_FUSED)
+def test_exact_algorithm_gives_the_product(backend, dtype, fused):
     generator = torch.Generator().manual_seed(1)
     x, w = (torch.randn(s, generator=generator).to(DEVICE, dtype) for s in ((3, 5, 10), (10, 7)))
-    out = stl_matmul(x, w, definition(TileFormat(2, 3, 2)), backend=backend)
+    out = stl_matmul(x, w, definition(TileFormat(2, 3, 2)), fused=fused, backend=backend)
     assert ratio(out, x.double() @ w.double()) < RATIO[dtype]
 
 
-@pytest.mark.parametrize(("backend", "dtype"), CASES)
-def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
-    floats, plain = operands((37, 45, 51), "4", 24, dtype, permuted=True)
-    assert ops.linear(floats[0][:0], *floats[1:], *plain, True, None, backend).shape == (0, 51)
-    clean = ops.linear(*floats, *plain, True, None, backend)
-    doubled = torch.stack([floats[0], floats[0]], 2)[..., 0]
-    transposed = floats[0].t().contiguous().t()
-    factors = [f.t().contiguous().t() for f in floats[1:4:2]]
-    views = ops.linear(doubled, factors[0], floats[2], factors[1], floats[4], *plain, True, None, backend)
+@pytest.mark.parametrize(
+    ("backend", "dtype", "fused"),
+    [
+        *(case for case in CASES_AND_FUSED if case not in FUSED_CASES),
+        *(pytest.param(*case.values, id=case.id, marks=pytest.mark.slow) for case in FUSED_CASES),
+    ],
+)
+def test_empty_strided_poisoned_and_repeated(backend, dtype, fused, monkeypatch):
+    (x, encode_x, encoded_w, decode, bias), plain = operands((37, 45, 51), "4", 24, dtype, permuted=True)
+
+    def run(*floats):
+        return ops.linear(*floats, *plain, True, fused, backend)
+
+    def transposed(tensor):
+        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+    assert run(x[:0], encode_x, encoded_w, decode, bias).shape == (0, 51)
+    clean = run(x, encode_x, encoded_w, decode, bias)
+    doubled = torch.stack([x, x], 2)[..., 0]
+    views = run(doubled, transposed(encode_x), transposed(encoded_w), transposed(decode), bias)
     assert ratio(views, clean.double()) < RATIO[dtype]
-    turned = ops.linear(transposed, *floats[1:], *plain, True, None, backend)
+    turned = run(transposed(x), encode_x, encoded_w, decode, bias)
     assert ratio(turned, clean.double()) < RATIO[dtype]
-    assert torch.equal(clean, ops.linear(*floats, *plain, True, None, backend))
+    assert torch.equal(clean, run(x, encode_x, encoded_w, decode, bias))
 
     def poisoning(make):
         def made(*args, **kwargs):
@@ -188,8 +235,8 @@ def test_empty_strided_poisoned_and_repeated(backend, dtype, monkeypatch):
 
     monkeypatch.setattr(torch.Tensor, "new_empty", poisoning(torch.Tensor.new_empty))
     monkeypatch.setattr(torch, "empty", poisoning(torch.empty))
-    poisoned = get_backend(backend, floats[0].device, dtype).linear(
-        Linear(*floats, *plain, True, None, backend)
+    poisoned = get_backend(backend, x.device, dtype).linear(
+        Linear(x, encode_x, encoded_w, decode, bias, *plain, True, fused, backend)
     )
     assert torch.equal(poisoned, clean)
 
