@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,16 @@ _memory: dict[Path, dict[str, str]] = {}
 
 def cache_file(device: torch.device) -> Path:
     """The file for a device model and the versions of torch and triton."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return cache_folder("autotune") / _file_name(model)
+
+
+@cache
+def _file_name(model: str) -> str:
     import triton
 
-    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     name = f"{model}-torch{torch.__version__}-triton{triton.__version__}"
-    return cache_folder("autotune") / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
+    return re.sub(r"[^\w.+-]+", "-", name) + ".json"
 
 
 def known(key: str, device: torch.device) -> str | None:

@@ -82,22 +82,26 @@ def check_bias(bias: Tensor | None, columns: int) -> None:
         raise InvalidInput("bias", expected=f"shape ({columns},)", got=f"shape {tuple(bias.shape)}")
 
 
-def require_finite(**tensors: Tensor | None) -> None:
-    """Raises InvalidInput for the first tensor without values (meta) or with NaN or an infinity.
-
-    Reads the values: on a GPU it waits for all work before it.
-    """
+def require_values(**tensors: Tensor | None) -> None:
+    """Raises InvalidInput for the first tensor on the meta device."""
     for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        if tensor.is_meta:
+        if tensor is not None and tensor.is_meta:
             raise InvalidInput(
                 name,
                 expected="a tensor with values",
                 got="one on the meta device",
                 hint="load the weights first (module.to_empty(device=...), then load_state_dict)",
             )
-        if not bool(torch.isfinite(tensor).all()):
+
+
+def require_finite(**tensors: Tensor | None) -> None:
+    """Raises InvalidInput for the first tensor without values (meta) or with NaN or an infinity.
+
+    Reads the values: on a GPU it waits for all work before it.
+    """
+    require_values(**tensors)
+    for name, tensor in tensors.items():
+        if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise InvalidInput(name, expected="finite entries", got="NaN or an infinity")
 
 

@@ -58,19 +58,20 @@ def as_permutation(permutation: object, length: int, device: torch.device | str 
     """
     if permutation is None:
         return None
-    indices = torch.as_tensor(permutation)
+    indices = permutation if isinstance(permutation, Tensor) else torch.as_tensor(permutation, device="cpu")
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise InvalidInput("permutation", expected="integers", got=str(indices.dtype))
-    indices = indices.to(device=device, dtype=torch.int64)
+    indices = indices.to(torch.int64)
+    # Where the values are: the device asked for may be meta.
     if indices.shape != (length,) or not torch.equal(
-        indices.sort().values, torch.arange(length, device=device)
+        indices.sort().values, torch.arange(length, device=indices.device)
     ):
         raise InvalidInput(
             "permutation",
             expected=f"each index from 0 to {length - 1} once",
             got=f"shape {tuple(indices.shape)} with other values" if indices.numel() else "nothing",
         )
-    return indices
+    return indices.to(device)
 
 
 def encode_weights(

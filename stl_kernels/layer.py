@@ -52,9 +52,15 @@ class STLFactors(nn.Module):
             raise InvalidInput("dtype", expected="a floating dtype", got=str(dtype))
         self.tile: TileFormat = algorithm.tile
         self.rank: int = algorithm.rank
-        self.encode_x = nn.Parameter(torch.tensor(algorithm.encode_x, dtype=dtype, device=device), trainable)
-        self.decode = nn.Parameter(torch.tensor(algorithm.decode, dtype=dtype, device=device), trainable)
-        checks.require_finite(encode_x=self.encode_x, decode=self.decode)
+        place = torch.get_default_device() if device is None else device
+        # Checked on the CPU in the layer's dtype: half precision may overflow, the meta device has no values.
+        encode_x, decode = (
+            torch.tensor(factor, dtype=dtype, device="cpu")
+            for factor in (algorithm.encode_x, algorithm.decode)
+        )
+        checks.require_finite(encode_x=encode_x, decode=decode)
+        self.encode_x = nn.Parameter(encode_x.to(place), trainable)
+        self.decode = nn.Parameter(decode.to(place), trainable)
 
     def extra_repr(self) -> str:
         return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
@@ -143,11 +149,11 @@ class STLLinear(nn.Module):
                 got=f"{factors.tile} and {factors.rank}",
             )
         self.factors = factors
-        order = as_permutation(permutation, in_features, device or "cpu")
-        self.register_buffer("permutation", order)
         t = self.tile
         shape = (self.rank, ceil_div(in_features, t.k), ceil_div(out_features, t.m))
         self.encoded_w = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
+        order = as_permutation(permutation, in_features, self.encoded_w.device)
+        self.register_buffer("permutation", order)
         if bias:
             self.bias = nn.Parameter(torch.empty(out_features, dtype=dtype, device=device))
         else:
@@ -168,7 +174,8 @@ class STLLinear(nn.Module):
         """Encode a dense weight (M, K) into `encoded_w`, in float64, rounded once at the end.
 
         Raises:
-            InvalidInput: the weight's shape or the encoders' format or rank is not the layer's.
+            InvalidInput: the weight's shape or the encoders' format or rank is not the layer's, or the weight
+                is on the meta device.
         """
         algorithm = as_algorithm(encoders)
         if (algorithm.tile, algorithm.rank) != (self.tile, self.rank):
@@ -184,6 +191,8 @@ class STLLinear(nn.Module):
                 got=f"shape {tuple(weight.shape)}",
             )
         device = self.encoded_w.device
+        if device.type != "meta":
+            checks.require_values(weight=weight)
         wide = weight.to(device=device, dtype=torch.float64)
         encode_w = torch.tensor(algorithm.encode_w, dtype=torch.float64, device=device)
         encoded = encode_weights(
