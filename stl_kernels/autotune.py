@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,21 @@ _memory: dict[Path, dict[str, str]] = {}
 
 def cache_file(device: torch.device) -> Path:
     """The file for a device model and the versions of torch and triton."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return cache_folder("autotune") / _file_name(model)
+
+
+@cache
+def _file_name(model: str) -> str:
     import triton
 
-    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     name = f"{model}-torch{torch.__version__}-triton{triton.__version__}"
-    return cache_folder("autotune") / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
+    return re.sub(r"[^\w.+-]+", "-", name) + ".json"
+
+
+def known(key: str, device: torch.device) -> str | None:
+    """What was found fastest for `key` on this device with these versions, in this process or on disk."""
+    return _entries(cache_file(device)).get(key)
 
 
 def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[], Any]]) -> str:
@@ -39,19 +50,27 @@ def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[]
     Raises:
         StlError: no candidate runs.
     """
-    path = cache_file(device)
-    known = _memory.setdefault(path, _read(path))
-    if known.get(key) in candidates:
-        return known[key]
+    found = known(key, device)
+    if found is not None and found in candidates:
+        return found
     times = {name: _time(run) for name, run in candidates.items()}
     best = min(times, key=lambda name: times[name])
     if times[best] == float("inf"):
         raise StlError(f"no implementation of {key!r} runs on {device}")
+    path = cache_file(device)
+    entries = _entries(path)
     # Read again before writing: another process may have added keys meanwhile.
-    known.update({**_read(path), key: best})
+    entries.update({**_read(path), key: best})
     with contextlib.suppress(StlError):
-        write_atomically(path, json.dumps(known, indent=1, sort_keys=True))
+        write_atomically(path, json.dumps(entries, indent=1, sort_keys=True))
     return best
+
+
+def _entries(path: Path) -> dict[str, str]:
+    """This process's copy of the file, read once: a layer asks in every call."""
+    if path not in _memory:
+        _memory[path] = _read(path)
+    return _memory[path]
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -67,5 +86,5 @@ def _time(run: Callable[[], Any]) -> float:
 
     try:
         return float(triton.testing.do_bench(run, warmup=10, rep=50, return_mode="median"))
-    except (RuntimeError, triton.runtime.errors.OutOfResources):
+    except (RuntimeError, triton.runtime.errors.OutOfResources, triton.runtime.errors.PTXASError):
         return float("inf")

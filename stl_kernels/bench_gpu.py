@@ -1,15 +1,20 @@
 """The GPU script: `python -m stl_kernels.bench_gpu`; correctness first, JSON to results/gpu/, one table last.
 
 Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks
-16, 24, 32 and 48, interleaved, in bfloat16. `python -m stl_kernels.benchmarks --draw results/gpu/layer.json`
-makes the figure where matplotlib is installed. What does not belong here: CPU measurements (`benchmarks`).
+16, 24, 32 and 48 with core and decode in two kernels and in one, interleaved, in bfloat16: called from
+Python, and replayed from CUDA graphs, which leave the host's time out. The faster one of the two is
+remembered for later layers of the same shape (`STLLinear.tune`). `python -m stl_kernels.benchmarks --draw
+results/gpu/layer.json` makes the figure where matplotlib is installed.
+
+What does not belong here: CPU measurements (`benchmarks`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +24,14 @@ import torch
 
 from stl_algebra.errors import StlError, Unavailable
 from stl_algebra.files import write_atomically
-from stl_kernels.benchmarks import random_encoders
+from stl_kernels.benchmarks import error_to_float64, random_encoders
 from stl_kernels.layer import STLLinear
 from stl_kernels.peak_measurement import measure_peaks
-from stl_kernels.peaks import Peaks
+from stl_kernels.peaks import Peaks, gpu_of_model
 from stl_kernels.roofline import predict
-from stl_kernels.timing import environment, interleaved
+from stl_kernels.timing import captured, environment, interleaved
 
+Shape = tuple[int, int, int]
 RANKS = (16, 24, 32, 48)
 SQUARES = (1024, 2048, 4096, 8192, 16384)
 # (K, M) of linear layers: Llama-3.2-1B, Qwen2.5-7B and ViT-B.
@@ -35,97 +41,161 @@ LAYERS = (
     *((768, 768), (768, 3072), (3072, 768)),
 )
 ROWS = (64, 1024, 16384)
+# Few inner tiles, where the roofline says that a fused decode pays.
+FLAT = ((16384, 64, 4096), (16384, 128, 4096), (16384, 256, 4096))
 _LARGEST_ERROR = 2e-2
+_TILING = "strided"
 
 
-def _two_four(weight: torch.Tensor) -> torch.Tensor:
-    """Zero the two smallest of every four neighbours: the pattern that the hardware takes."""
+def two_four(weight: torch.Tensor) -> torch.Tensor:
+    """`weight` without the two smallest of every four neighbours: the pattern that the hardware takes."""
     groups = weight.reshape(-1, 4)
     keep = groups.abs().topk(2, dim=1).indices
     return torch.zeros_like(groups).scatter_(1, keep, groups.gather(1, keep)).view_as(weight)
 
 
 @torch.no_grad()
-def measure(shape: tuple[int, int, int], peaks: Peaks, rounds: int = 15) -> list[dict[str, Any]]:
-    """Medians of every method on one shape, in one interleaved run.
+def measure(
+    shape: Shape,
+    peaks: Peaks,
+    sheet: Peaks | None,
+    *,
+    device: str = "cuda",
+    dtype: torch.dtype = torch.bfloat16,
+    ranks: Sequence[int] = RANKS,
+    rounds: int = 15,
+) -> list[dict[str, Any]]:
+    """Medians of every method on one shape, all of them in one interleaved run; one entry per method.
+
+    Args:
+        shape: (N, K, M).
+        peaks: measured here; the predictions stand beside the measurements.
+        sheet: the data sheet of this GPU, whose roofline rule for the fused decode is recorded; None without.
+        device: "cuda", or "cpu" under Triton's interpreter, whose times mean nothing.
+        dtype: what to compute in.
+        ranks: of the <4,4,4> encoders.
+        rounds: repetitions of each method.
 
     Raises:
-        StlError: a layer's error against float64 is not that of bfloat16 rounding.
+        StlError: a layer's error against float64 is not that of rounding in bfloat16.
     """
-    device = torch.device("cuda")
+    place = torch.device(device)
     rows, inner, columns = shape
-    x = torch.randn(rows, inner, device=device, dtype=torch.bfloat16)
-    dense = torch.nn.Linear(inner, columns, bias=False, device=device, dtype=torch.bfloat16)
-    runs: dict[str, Callable[[], Any]] = {"dense": lambda: dense(x)}
-    errors: dict[str, float] = {}
-    for rank in RANKS:
-        layer = STLLinear.from_linear(dense, random_encoders(rank), row_grouping="rows", tiling="strided")
-        reference = STLLinear(
-            inner,
-            columns,
-            random_encoders(rank),
-            False,
-            row_grouping="rows",
-            tiling="strided",
-            backend="reference",
-            device=device,
+    x = torch.randn(rows, inner, device=place).to(dtype)
+    dense = torch.nn.Linear(inner, columns, bias=False, device=place, dtype=dtype)
+    runs: dict[str, Callable[[], Any]] = {"dense": partial(dense, x)}
+    details: dict[str, dict[str, Any]] = {}
+    for rank in ranks:
+        encoders = random_encoders(rank)
+        layer = STLLinear.from_linear(
+            dense, encoders, row_grouping="rows", tiling=_TILING, fused=False, backend="triton"
         )
-        reference.load_state_dict(layer.state_dict())
-        # Only a few rows are compared: the reference's operands are wide.
-        few = x[:64]
-        expected = reference.double()(few.double())
-        out = layer(x)[: few.shape[0]].double()
-        errors[f"stl{rank}"] = float((out - expected).norm() / expected.norm())
-        if not errors[f"stl{rank}"] < _LARGEST_ERROR:
-            raise StlError(f"rank {rank} at {shape}: relative error {errors[f'stl{rank}']:.2e} to float64")
-        del reference, expected, out
-        runs[f"stl{rank}"] = partial(layer, x)
+        name = str(dtype).removeprefix("torch.")
+        forecast = predict(shape, encoders, name, peaks, tiling=_TILING)
+        # Rates of large dense products and of a copy instead of the measured steps'.
+        bound = predict(shape, encoders, name, replace(peaks, curves={}))
+        rule = predict(shape, encoders, name, sheet).fusion_pays if sheet else None
+        common = {"rank": rank, "rule_fuses": rule, "roofline_s": bound.total}
+        for fused in (False, True):
+            # The same parameters: only the choice of kernels differs.
+            variant = copy.copy(layer)
+            variant.fused = fused
+            error = error_to_float64(variant, x, 64)
+            if not error < _LARGEST_ERROR:
+                raise StlError(f"rank {rank} at {shape}, {fused=}: relative error {error:.2e} to float64")
+            method = f"stl{rank} fused" if fused else f"stl{rank}"
+            runs[method] = partial(variant, x)
+            details[method] = {**common, "fused": fused, "error": error}
+        details[f"stl{rank}"] |= {"predicted_s": forecast.total, "predicted_speedup": forecast.speedup}
+        if place.type == "cuda":
+            details[f"stl{rank}"]["fused_is_faster"] = layer.tune(x)
     try:
-        sparse = torch.sparse.to_sparse_semi_structured(_two_four(dense.weight.detach()))
-        torch.nn.functional.linear(x, sparse)
-        runs["2:4"] = lambda: torch.nn.functional.linear(x, sparse)
+        sparse = torch.sparse.to_sparse_semi_structured(two_four(dense.weight.detach()))
+        run = partial(torch.nn.functional.linear, x, sparse)
+        run()
+        runs["2:4"] = run
     except (RuntimeError, NotImplementedError, ValueError) as error:
         print(f"2:4 not measured at {shape}: {error}", file=sys.stderr)
-    times = interleaved(runs, device, rounds)
-    rows_out = []
-    for name, spread in times.items():
-        entry = {"shape": list(shape), "method": name, "error": errors.get(name), **spread}
+    times = interleaved(runs, place, rounds)
+    replays = _replayed(runs, place, rounds, shape) if place.type == "cuda" else {}
+    entries = []
+    for method, spread in times.items():
+        entry = {"shape": list(shape), "method": method, **details.get(method, {}), **spread}
         entry["dense"] = times["dense"]
         entry["speedup"] = times["dense"]["median_s"] / spread["median_s"]
-        if name.startswith("stl"):
-            forecast = predict(shape, random_encoders(int(name[3:])), "bfloat16", peaks, tiling="strided")
-            # The roofline knows the rate of large dense products and of a copy, not the measured steps.
-            bound = predict(shape, random_encoders(int(name[3:])), "bfloat16", replace(peaks, curves={}))
-            entry |= {
-                "predicted_s": forecast.total,
-                "predicted_speedup": forecast.speedup,
-                "predicted_over_measured_speedup": forecast.speedup / entry["speedup"],
-                "roofline_s": bound.total,
-            }
-        rows_out.append(entry)
-    return rows_out
+        if "predicted_speedup" in entry:
+            entry["predicted_over_measured_speedup"] = entry["predicted_speedup"] / entry["speedup"]
+        if method in replays and "dense" in replays:
+            entry["graph"] = replays[method]
+            entry["graph_speedup"] = replays["dense"]["median_s"] / replays[method]["median_s"]
+        entries.append(entry)
+    return entries
+
+
+def _replayed(
+    runs: dict[str, Callable[[], Any]], place: torch.device, rounds: int, shape: Shape
+) -> dict[str, dict[str, Any]]:
+    """The same runs from CUDA graphs; those that a graph cannot hold are named on stderr and left out."""
+    graphs = {}
+    for method, run in runs.items():
+        try:
+            graphs[method] = captured(run, place)
+        except RuntimeError as error:
+            print(f"{method} not replayed from a graph at {shape}: {error}", file=sys.stderr)
+    return interleaved(graphs, place, rounds)
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """One line per shape and method; "of roofline" is the roofline's time over the measured one."""
+    lines = [
+        f"{'N x K x M':>20s} {'method':>11s} {'ms':>9s} {'speedup':>8s} {'graph ms':>9s} {'speedup':>8s}"
+        f" {'of roofline':>11s} {'rule':>6s}"
+    ]
+    for r in results:
+        graph = r.get("graph")
+        best = (graph or r)["median_s"]
+        lines.append(
+            f"{'x'.join(map(str, r['shape'])):>20s} {r['method']:>11s} {1e3 * r['median_s']:9.3f}"
+            f" {r['speedup']:7.2f}x"
+            + (f" {1e3 * graph['median_s']:9.3f} {r['graph_speedup']:7.2f}x" if graph else " " * 19)
+            + (f" {r['roofline_s'] / best:11.0%}" if "roofline_s" in r else " " * 12)
+            + ("" if r.get("rule_fuses") is None else f" {'fused' if r['rule_fuses'] else 'two':>6s}")
+        )
+    return "\n".join(lines)
+
+
+def run(
+    shapes: Sequence[Shape], peaks: Peaks, out: Path, device: str = "cuda", **arguments: Any
+) -> list[dict[str, Any]]:
+    """`measure` every shape, with these arguments; `out` is written again after each one."""
+    head = environment(device)
+    sheet = gpu_of_model(head["device"])
+    head |= {
+        "command": "python -m stl_kernels.bench_gpu",
+        "peaks": vars(peaks),
+        "sheet": vars(sheet) if sheet else None,
+    }
+    results: list[dict[str, Any]] = []
+    for number, shape in enumerate(shapes, 1):
+        print(f"measuring {shape}, {number} of {len(shapes)}", file=sys.stderr)
+        results += measure(shape, peaks, sheet, device=device, **arguments)
+        write_atomically(out, json.dumps({**head, "results": results}, indent=1) + "\n")
+    return results
 
 
 def main() -> None:
-    """Measure all shapes; partial results are written after each one.
+    """Measure the peaks and all shapes, and print the table.
 
     Raises:
         Unavailable: there is no CUDA device.
     """
     if not torch.cuda.is_available():
         raise Unavailable("bench_gpu needs a CUDA device; none is visible, so nothing was measured")
-    shapes = [(s, s, s) for s in SQUARES] + [(rows, *layer) for layer in LAYERS for rows in ROWS]
+    squares = [(size, size, size) for size in SQUARES]
+    shapes = [*squares, *FLAT, *((rows, *layer) for layer in LAYERS for rows in ROWS)]
+    print("measuring peaks", file=sys.stderr)
     peaks = measure_peaks(torch.bfloat16, "cuda")
-    results: list[dict[str, Any]] = []
-    head = {**environment("cuda"), "command": "python -m stl_kernels.bench_gpu", "peaks": vars(peaks)}
-    for shape in shapes:
-        results += measure(shape, peaks)
-        write_atomically(Path("results/gpu/layer.json"), json.dumps({**head, "results": results}, indent=1))
-    print(f"{'shape':>20s} {'method':>6s} {'median ms':>10s} {'speedup':>8s} {'of roofline':>11s}")
-    for r in results:
-        part = f"{r['roofline_s'] / r['median_s']:10.0%}" if "roofline_s" in r else ""
-        text, milliseconds = "x".join(map(str, r["shape"])), 1e3 * r["median_s"]
-        print(f"{text:>20s} {r['method']:>6s} {milliseconds:10.3f} {r['speedup']:7.2f}x {part:>11s}")
+    print(table(run(shapes, peaks, Path("results/gpu/layer.json"))))
 
 
 if __name__ == "__main__":

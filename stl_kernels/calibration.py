@@ -18,7 +18,7 @@ from stl_algebra.numerics import DynamicLeastSquares, Solution
 from stl_kernels.checks import require_finite
 from stl_kernels.layer import STLLinear
 from stl_kernels.row_groups import group_rows
-from stl_kernels.tiles import to_tiles
+from stl_kernels.tiles import Cut, to_tiles
 
 #: Unknowns of one output block: the Gram matrix of this many takes 3.2 GB.
 _LARGEST_PROBLEM = 20_000
@@ -82,10 +82,11 @@ class Calibrator:
         layer, t = self.layer, self.layer.tile
         rows, _ = group_rows(x.to(torch.float64), t.n, layer.row_grouping, layer.batch_axis)
         strided = layer.tiling == "strided"
+        into, onto = Cut(t.n, t.k, layer.permutation, strided), Cut(t.n, t.m, None, strided)
         encode = layer.factors.encode_x.double()
         decode = layer.factors.decode.double()
-        encoded = torch.einsum("ra,ial->irl", encode, to_tiles(rows, t.n, t.k, layer.permutation, strided))
-        wanted = to_tiles(rows @ self._weight, t.n, t.m, None, strided)
+        encoded = torch.einsum("ra,ial->irl", encode, to_tiles(rows, into))
+        wanted = to_tiles(rows @ self._weight, onto)
         present = torch.einsum("yr,irl,rlj->iyj", decode, encoded, layer.encoded_w.double())
         design = torch.einsum("yr,irl->iyrl", decode, encoded)
         # The unknown is the change of Z, so that the ridge pulls to the present weights.

@@ -58,19 +58,20 @@ def as_permutation(permutation: object, length: int, device: torch.device | str 
     """
     if permutation is None:
         return None
-    indices = torch.as_tensor(permutation)
+    indices = permutation if isinstance(permutation, Tensor) else torch.as_tensor(permutation, device="cpu")
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise InvalidInput("permutation", expected="integers", got=str(indices.dtype))
-    indices = indices.to(device=device, dtype=torch.int64)
+    indices = indices.to(torch.int64)
+    # Where the values are: the device asked for may be meta.
     if indices.shape != (length,) or not torch.equal(
-        indices.sort().values, torch.arange(length, device=device)
+        indices.sort().values, torch.arange(length, device=indices.device)
     ):
         raise InvalidInput(
             "permutation",
             expected=f"each index from 0 to {length - 1} once",
             got=f"shape {tuple(indices.shape)} with other values" if indices.numel() else "nothing",
         )
-    return indices
+    return indices.to(device)
 
 
 def encode_weights(
@@ -121,6 +122,7 @@ def stl_matmul(
     bias: Tensor | None = None,
     *,
     tiling: str = "consecutive",
+    fused: bool | None = None,
     backend: str = AUTO,
 ) -> Tensor:
     """x @ w + bias through a bilinear algorithm; differentiable in x, w and bias.
@@ -132,6 +134,8 @@ def stl_matmul(
         encoders: the algorithm, or where it is stored.
         bias: (M,).
         tiling: "consecutive" or "strided" (`stl_kernels.tiles`).
+        fused: core and decode in one kernel (True; Triton only), in two (False), or as the backend finds
+            faster (None: what `STLLinear.tune` measured, else the roofline rule).
         backend: "auto", "reference", "cpu" or "triton".
 
     Returns:
@@ -139,7 +143,7 @@ def stl_matmul(
 
     Raises:
         InvalidInput: shapes, dtypes or devices that do not fit together.
-        Unavailable: the backend cannot run here.
+        Unavailable: the backend cannot run here, or has no fused decode and `fused` asks for it.
     """
     check_name(backend)
     algorithm = as_algorithm(encoders)
@@ -155,6 +159,6 @@ def stl_matmul(
     encoded_w = encode_weights(w, encode_w, t, tiling=tiling, backend=backend)
     y: Tensor = ops.linear(
         *(x.reshape(-1, x.shape[-1]), encode_x, encoded_w, decode, bias, w.shape[1]),
-        *(t.n, t.k, t.m, None, check_tiling(tiling), backend),
+        *(t.n, t.k, t.m, None, check_tiling(tiling), fused, backend),
     )
     return y.reshape(*x.shape[:-1], w.shape[1])

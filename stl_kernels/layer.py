@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stl_algebra.bilinear import BilinearAlgorithm, TileFormat
-from stl_algebra.errors import InvalidInput
+from stl_algebra.errors import InvalidInput, Unavailable
 from stl_kernels import checks, ops
-from stl_kernels.backends import AUTO, check_name
+from stl_kernels.backends import AUTO, Tunable, check_name, get_backend
+from stl_kernels.calls import Linear
 from stl_kernels.functional import (
     Encoders,
     as_algorithm,
@@ -22,7 +24,7 @@ from stl_kernels.functional import (
     check_tiling,
     encode_weights,
 )
-from stl_kernels.row_groups import ROW_GROUPINGS, group_rows, ungroup_rows
+from stl_kernels.row_groups import ROW_GROUPINGS, RowGroups, group_rows, ungroup_rows
 from stl_kernels.tiles import ceil_div, tiled_columns
 
 
@@ -50,9 +52,15 @@ class STLFactors(nn.Module):
             raise InvalidInput("dtype", expected="a floating dtype", got=str(dtype))
         self.tile: TileFormat = algorithm.tile
         self.rank: int = algorithm.rank
-        self.encode_x = nn.Parameter(torch.tensor(algorithm.encode_x, dtype=dtype, device=device), trainable)
-        self.decode = nn.Parameter(torch.tensor(algorithm.decode, dtype=dtype, device=device), trainable)
-        checks.require_finite(encode_x=self.encode_x, decode=self.decode)
+        place = torch.get_default_device() if device is None else device
+        # Checked on the CPU in the layer's dtype: half precision may overflow, the meta device has no values.
+        encode_x, decode = (
+            torch.tensor(factor, dtype=dtype, device="cpu")
+            for factor in (algorithm.encode_x, algorithm.decode)
+        )
+        checks.require_finite(encode_x=encode_x, decode=decode)
+        self.encode_x = nn.Parameter(encode_x.to(place), trainable)
+        self.decode = nn.Parameter(decode.to(place), trainable)
 
     def extra_repr(self) -> str:
         return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
@@ -85,6 +93,8 @@ class STLLinear(nn.Module):
         tiling: "consecutive" tiles of neighbouring features (what the search scores), or "strided", every
             ceil(K/k)-th feature: faster, and a different approximation for data whose features differ.
         permutation: (K,) order in which the input features are tiled; None for their own.
+        fused: core and decode in one kernel (True; Triton only), in two (False), or as the backend finds
+            faster (None: what `tune` measured, else the roofline rule).
         backend: "auto", "reference", "cpu" or "triton".
         device, dtype: as for every torch layer.
 
@@ -109,6 +119,7 @@ class STLLinear(nn.Module):
         batch_axis: int = 0,
         tiling: str = "consecutive",
         permutation: Tensor | Sequence[int] | None = None,
+        fused: bool | None = None,
         backend: str = AUTO,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -126,12 +137,8 @@ class STLLinear(nn.Module):
         algorithm = as_algorithm(encoders)
         dtype = dtype or torch.get_default_dtype()
         self.in_features, self.out_features = in_features, out_features
-        self.row_grouping, self.batch_axis, self.tiling, self.backend = (
-            row_grouping,
-            batch_axis,
-            tiling,
-            backend,
-        )
+        self.row_grouping, self.batch_axis, self.tiling = row_grouping, batch_axis, tiling
+        self.fused, self.backend = fused, backend
         self.tile, self.rank = algorithm.tile, algorithm.rank
         if factors is None:
             factors = STLFactors(algorithm, trainable=trainable_factors, device=device, dtype=dtype)
@@ -142,11 +149,11 @@ class STLLinear(nn.Module):
                 got=f"{factors.tile} and {factors.rank}",
             )
         self.factors = factors
-        order = as_permutation(permutation, in_features, device or "cpu")
-        self.register_buffer("permutation", order)
         t = self.tile
         shape = (self.rank, ceil_div(in_features, t.k), ceil_div(out_features, t.m))
         self.encoded_w = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
+        order = as_permutation(permutation, in_features, self.encoded_w.device)
+        self.register_buffer("permutation", order)
         if bias:
             self.bias = nn.Parameter(torch.empty(out_features, dtype=dtype, device=device))
         else:
@@ -167,7 +174,8 @@ class STLLinear(nn.Module):
         """Encode a dense weight (M, K) into `encoded_w`, in float64, rounded once at the end.
 
         Raises:
-            InvalidInput: the weight's shape or the encoders' format or rank is not the layer's.
+            InvalidInput: the weight's shape or the encoders' format or rank is not the layer's, or the weight
+                is on the meta device.
         """
         algorithm = as_algorithm(encoders)
         if (algorithm.tile, algorithm.rank) != (self.tile, self.rank):
@@ -183,6 +191,8 @@ class STLLinear(nn.Module):
                 got=f"shape {tuple(weight.shape)}",
             )
         device = self.encoded_w.device
+        if device.type != "meta":
+            checks.require_values(weight=weight)
         wide = weight.to(device=device, dtype=torch.float64)
         encode_w = torch.tensor(algorithm.encode_w, dtype=torch.float64, device=device)
         encoded = encode_weights(
@@ -207,6 +217,7 @@ class STLLinear(nn.Module):
         batch_axis: int = 0,
         tiling: str = "consecutive",
         permutation: Tensor | Sequence[int] | None = None,
+        fused: bool | None = None,
         backend: str = AUTO,
     ) -> STLLinear:
         """The layer that stands in for `linear`: its weights encoded, its bias copied, its device and dtype.
@@ -215,7 +226,8 @@ class STLLinear(nn.Module):
         class.
 
         Raises:
-            InvalidInput: `linear` is no nn.Linear or holds NaN or an infinity, or an argument does not fit.
+            InvalidInput: `linear` is no nn.Linear, is on the meta device, or holds NaN or an infinity, or an
+                argument does not fit.
         """
         if not isinstance(linear, nn.Linear):
             raise InvalidInput("linear", expected="a torch.nn.Linear", got=type(linear).__name__)
@@ -233,6 +245,7 @@ class STLLinear(nn.Module):
             batch_axis=batch_axis,
             tiling=tiling,
             permutation=permutation,
+            fused=fused,
             backend=backend,
             device=weight.device,
             dtype=weight.dtype,
@@ -246,17 +259,39 @@ class STLLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., K) to (..., M)."""
+        arguments, groups = self._arguments(x)
+        return ungroup_rows(ops.linear(*arguments), groups)
+
+    @torch.no_grad()
+    def tune(self, x: Tensor) -> bool:
+        """Whether one kernel for core and decode is faster than two for inputs like x, measured once.
+
+        The answer is kept on disk for this device, these versions and the shape; layers with `fused=None`
+        follow it from then on. Takes a second or two on a GPU.
+
+        Raises:
+            InvalidInput: x has another number of features.
+            Unavailable: the layer runs x on another backend than Triton, or in Triton's interpreter.
+        """
+        call = Linear(*self._arguments(x)[0])
+        call.check()
+        backend = get_backend(self.backend, x.device, x.dtype)
+        if not isinstance(backend, Tunable):
+            raise Unavailable(f"backend {backend.name!r} has no choice of kernels to measure")
+        return backend.tune(call)
+
+    def _arguments(self, x: Tensor) -> tuple[tuple[Any, ...], RowGroups]:
+        """The linear op's arguments for x, and how to undo the grouping of the rows."""
         if not isinstance(x, Tensor) or x.dim() < 1 or x.shape[-1] != self.in_features:
             got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InvalidInput("x", expected=f"a tensor of shape (..., {self.in_features})", got=got)
         t = self.tile
         rows, groups = group_rows(x, t.n, self.row_grouping, self.batch_axis)
-        y = ops.linear(
+        return (
             *(rows, self.factors.encode_x, self.encoded_w, self.factors.decode, self.bias),
             *(self.out_features, t.n, t.k, t.m),
-            *(self.permutation, self.tiling == "strided", self.backend),
-        )
-        return ungroup_rows(y, groups)
+            *(self.permutation, self.tiling == "strided", self.fused, self.backend),
+        ), groups
 
     @torch.no_grad()
     def effective_map(self) -> Tensor:
@@ -318,6 +353,8 @@ class STLLinear(nn.Module):
         if self.batch_axis:
             parts.append(f"batch_axis={self.batch_axis}")
         parts.append(f"tiling={self.tiling!r}, backend={self.backend!r}")
+        if self.fused is not None:
+            parts.append(f"fused={self.fused}")
         if self.permutation is not None:
             parts.append("permuted")
         return ", ".join(parts)

@@ -11,246 +11,113 @@ make a tile and what `permutation` and `strided` mean.
 
 The first four are closed under differentiation: each one's gradients are again among them, so gradients of
 any order exist.
-Each op takes the name of a backend and returns a new contiguous tensor. Under autocast all float
-operands are cast to the autocast dtype (float64 is left alone), as for torch's own matrix products.
+Each op takes the fields of its type in `stl_kernels.calls`, in their order, and returns a new contiguous
+tensor. Under autocast all float operands are cast to the autocast dtype (float64 is left alone), as for
+torch's own matrix products. NaN or an infinity in a factor is refused where the factor is on the CPU; on a
+GPU no op reads it (that would stall the device) and it passes into the result, as for torch's products.
 
-What does not belong here: implementations (`backends`), the checks' texts (`checks`).
+What does not belong here: arguments and their checks (`calls`), implementations (`backends`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import fields
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from stl_kernels import checks
-from stl_kernels.backends import check_name, get_backend
-from stl_kernels.tiles import ceil_div
+from stl_kernels.calls import Call, Core, Correlate, Decode, Encode, Linear
 
 NAMESPACE = "stl_kernels"
 _LIBRARY: Any = cast(Any, torch.library.Library)(NAMESPACE, "DEF")
-
-_SCHEMAS = {
-    "encode": "(Tensor x, Tensor factor, int n, int k, Tensor? permutation, bool strided, str backend) "
-    "-> Tensor",
-    "core": "(Tensor encoded_x, Tensor encoded_w, str backend) -> Tensor",
-    "decode": "(Tensor products, Tensor factor, Tensor? bias, SymInt rows, SymInt columns, int n, int m, "
-    "Tensor? permutation, bool strided, str backend) -> Tensor",
-    "correlate": "(Tensor encoded, Tensor x, int n, int k, Tensor? permutation, bool strided, str backend) "
-    "-> Tensor",
-    "linear": "(Tensor x, Tensor encode_x, Tensor encoded_w, Tensor decode, Tensor? bias, SymInt columns, "
-    "int n, int k, int m, Tensor? permutation, bool strided, str backend) -> Tensor",
-}
-
-
-# ---- implementations: check, choose the backend, run -------------------------------------------------------
-
-
-def _encode(
-    x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool, backend: str
-) -> Tensor:
-    checks.check_encode(x, factor, n, k, permutation)
-    checks.check_factors(factor=factor)
-    return get_backend(backend, x.device, x.dtype).encode(x, factor, n, k, permutation, strided)
-
-
-def _core(encoded_x: Tensor, encoded_w: Tensor, backend: str) -> Tensor:
-    checks.check_core(encoded_x, encoded_w)
-    return get_backend(backend, encoded_x.device, encoded_x.dtype).core(encoded_x, encoded_w)
-
-
-def _decode(
-    products: Tensor,
-    factor: Tensor,
-    bias: Tensor | None,
-    rows: int,
-    columns: int,
-    n: int,
-    m: int,
-    permutation: Tensor | None,
-    strided: bool,
-    backend: str,
-) -> Tensor:
-    checks.check_decode(products, factor, bias, rows, columns, n, m, permutation)
-    checks.check_factors(factor=factor)
-    chosen = get_backend(backend, products.device, products.dtype)
-    return chosen.decode(products, factor, bias, rows, columns, n, m, permutation, strided)
-
-
-def _correlate(
-    encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool, backend: str
-) -> Tensor:
-    checks.check_correlate(encoded, x, n, k, permutation)
-    return get_backend(backend, x.device, x.dtype).correlate(encoded, x, n, k, permutation, strided)
-
-
-def _linear(
-    x: Tensor,
-    encode_x: Tensor,
-    encoded_w: Tensor,
-    decode: Tensor,
-    bias: Tensor | None,
-    columns: int,
-    n: int,
-    k: int,
-    m: int,
-    permutation: Tensor | None,
-    strided: bool,
-    backend: str,
-) -> Tensor:
-    checks.check_linear(x, encode_x, encoded_w, decode, bias, columns, n, k, m, permutation)
-    checks.check_factors(encode_x=encode_x, decode=decode)
-    chosen = get_backend(backend, x.device, x.dtype)
-    return chosen.linear(x, encode_x, encoded_w, decode, bias, columns, n, k, m, permutation, strided)
-
-
-# ---- shapes for fake tensors: the same checks, no kernel ---------------------------------------------------
-
-
-def _fake_encode(
-    x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool, backend: str
-) -> Tensor:
-    checks.check_encode(x, factor, n, k, permutation)
-    check_name(backend)
-    return x.new_empty(factor.shape[0], ceil_div(x.shape[0], n), ceil_div(x.shape[1], k))
-
-
-def _fake_core(encoded_x: Tensor, encoded_w: Tensor, backend: str) -> Tensor:
-    checks.check_core(encoded_x, encoded_w)
-    check_name(backend)
-    return encoded_x.new_empty(encoded_x.shape[0], encoded_x.shape[1], encoded_w.shape[2])
-
-
-def _fake_decode(
-    products: Tensor,
-    factor: Tensor,
-    bias: Tensor | None,
-    rows: int,
-    columns: int,
-    n: int,
-    m: int,
-    permutation: Tensor | None,
-    strided: bool,
-    backend: str,
-) -> Tensor:
-    checks.check_decode(products, factor, bias, rows, columns, n, m, permutation)
-    check_name(backend)
-    return products.new_empty(rows, columns)
-
-
-def _fake_correlate(
-    encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool, backend: str
-) -> Tensor:
-    checks.check_correlate(encoded, x, n, k, permutation)
-    check_name(backend)
-    return encoded.new_empty(encoded.shape[0], n * k)
-
-
-def _fake_linear(
-    x: Tensor,
-    encode_x: Tensor,
-    encoded_w: Tensor,
-    decode: Tensor,
-    bias: Tensor | None,
-    columns: int,
-    n: int,
-    k: int,
-    m: int,
-    permutation: Tensor | None,
-    strided: bool,
-    backend: str,
-) -> Tensor:
-    checks.check_linear(x, encode_x, encoded_w, decode, bias, columns, n, k, m, permutation)
-    check_name(backend)
-    return x.new_empty(x.shape[0], columns)
+C = TypeVar("C", bound=Call)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------
 
 
-def _save(*positions: int) -> Callable[..., None]:
-    """A setup_context that saves the tensors at `positions` and keeps all inputs' plain values."""
-
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*(inputs[p] for p in positions))
-        ctx.plain = tuple(None if isinstance(value, Tensor) else value for value in inputs)
-
-    return setup_context
+def _saved(ctx: Any, kind: type[C]) -> C:
+    """The call whose gradient is asked for; tensors outside `kind.saved` are None."""
+    return kind(**{**ctx.plain, **dict(zip(kind.saved, ctx.saved_tensors, strict=True))})
 
 
-def _encode_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, factor, permutation = ctx.saved_tensors
-    _, _, n, k, _, strided, backend = ctx.plain
+def _gradients(kind: type[Call], **given: Tensor | None) -> tuple[Tensor | None, ...]:
+    """One gradient for each field of the call, None where there is none."""
+    return tuple(given.get(field.name) for field in fields(kind))
+
+
+def _needed(ctx: Any, kind: type[Call]) -> set[str]:
+    names = (field.name for field in fields(kind))
+    return {name for name, needed in zip(names, ctx.needs_input_grad, strict=True) if needed}
+
+
+def _encode_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    call, need = _saved(ctx, Encode), _needed(ctx, Encode)
     grad_x = grad_factor = None
-    if ctx.needs_input_grad[0]:
-        grad_x = decode(grad, factor.t(), None, x.shape[0], x.shape[1], n, k, permutation, strided, backend)
-    if ctx.needs_input_grad[1]:
-        grad_factor = correlate(grad, x, n, k, permutation, strided, backend)
-    return grad_x, grad_factor, None, None, None, None, None
+    if "x" in need:
+        grad_x = decode(grad, call.factor.t(), None, *call.x.shape, *call.cut, call.backend)
+    if "factor" in need:
+        grad_factor = correlate(grad, call.x, *call.cut, call.backend)
+    return _gradients(Encode, x=grad_x, factor=grad_factor)
 
 
-def _core_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    encoded_x, encoded_w = ctx.saved_tensors
-    backend = ctx.plain[2]
-    grad_x = core(grad, encoded_w.transpose(1, 2), backend) if ctx.needs_input_grad[0] else None
-    grad_w = core(encoded_x.transpose(1, 2), grad, backend) if ctx.needs_input_grad[1] else None
-    return grad_x, grad_w, None
+def _core_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    call, need = _saved(ctx, Core), _needed(ctx, Core)
+    grad_x = grad_w = None
+    if "encoded_x" in need:
+        grad_x = core(grad, call.encoded_w.transpose(1, 2), call.backend)
+    if "encoded_w" in need:
+        grad_w = core(call.encoded_x.transpose(1, 2), grad, call.backend)
+    return _gradients(Core, encoded_x=grad_x, encoded_w=grad_w)
 
 
-def _decode_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    products, factor, permutation = ctx.saved_tensors
-    _, _, _, _, _, n, m, _, strided, backend = ctx.plain
-    grad_products = grad_factor = grad_bias = None
-    if ctx.needs_input_grad[0]:
-        grad_products = encode(grad, factor.t(), n, m, permutation, strided, backend)
-    if ctx.needs_input_grad[1]:
-        grad_factor = correlate(products, grad, n, m, permutation, strided, backend).t()
-    if ctx.needs_input_grad[2]:
-        grad_bias = grad.sum(0)
-    return grad_products, grad_factor, grad_bias, *(None,) * 7
+def _decode_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    call, need = _saved(ctx, Decode), _needed(ctx, Decode)
+    grad_products = grad_factor = None
+    if "products" in need:
+        grad_products = encode(grad, call.factor.t(), *call.cut, call.backend)
+    if "factor" in need:
+        grad_factor = correlate(call.products, grad, *call.cut, call.backend).t()
+    grad_bias = grad.sum(0) if "bias" in need else None
+    return _gradients(Decode, products=grad_products, factor=grad_factor, bias=grad_bias)
 
 
-def _correlate_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    encoded, x, permutation = ctx.saved_tensors
-    _, _, n, k, _, strided, backend = ctx.plain
+def _correlate_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    call, need = _saved(ctx, Correlate), _needed(ctx, Correlate)
     grad_encoded = grad_x = None
-    if ctx.needs_input_grad[0]:
-        grad_encoded = encode(x, grad, n, k, permutation, strided, backend)
-    if ctx.needs_input_grad[1]:
-        grad_x = decode(encoded, grad.t(), None, x.shape[0], x.shape[1], n, k, permutation, strided, backend)
-    return grad_encoded, grad_x, *(None,) * 5
+    if "encoded" in need:
+        grad_encoded = encode(call.x, grad, *call.cut, call.backend)
+    if "x" in need:
+        grad_x = decode(call.encoded, grad.t(), None, *call.x.shape, *call.cut, call.backend)
+    return _gradients(Correlate, encoded=grad_encoded, x=grad_x)
 
 
-def _linear_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _linear_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     # Only the op's inputs are saved: the encoded activations, r/(n*k) times as large as x, are made again
-    # where a gradient needs them.
-    x, encode_x, encoded_w, decoder, permutation = ctx.saved_tensors
-    _, _, _, _, _, _, n, k, m, _, strided, backend = ctx.plain
-    need_x, need_encoder, need_w, need_decoder, need_bias = ctx.needs_input_grad[:5]
+    # where a gradient needs them. So a fused decode has the gradients of the unfused one.
+    call, need = _saved(ctx, Linear), _needed(ctx, Linear)
+    x, into, onto, backend = call.x, call.into, call.onto, call.backend
     grad_x = grad_encoder = grad_w = grad_decoder = None
-    grad_products = encode(grad, decoder.t(), n, m, None, strided, backend)
-    if need_x or need_encoder:
-        grad_encoded = core(grad_products, encoded_w.transpose(1, 2), backend)
-        if need_x:
-            grad_x = decode(
-                grad_encoded,
-                encode_x.t(),
-                *(None, x.shape[0], x.shape[1]),
-                *(n, k, permutation, strided, backend),
-            )
-        if need_encoder:
-            grad_encoder = correlate(grad_encoded, x, n, k, permutation, strided, backend)
-    if need_w or need_decoder:
-        encoded = encode(x, encode_x, n, k, permutation, strided, backend)
-        if need_w:
+    grad_products = encode(grad, call.decode.t(), *onto, backend)
+    if need & {"x", "encode_x"}:
+        grad_encoded = core(grad_products, call.encoded_w.transpose(1, 2), backend)
+        if "x" in need:
+            grad_x = decode(grad_encoded, call.encode_x.t(), None, *x.shape, *into, backend)
+        if "encode_x" in need:
+            grad_encoder = correlate(grad_encoded, x, *into, backend)
+    if need & {"encoded_w", "decode"}:
+        encoded = encode(x, call.encode_x, *into, backend)
+        if "encoded_w" in need:
             grad_w = core(encoded.transpose(1, 2), grad_products, backend)
-        if need_decoder:
-            products = core(encoded, encoded_w, backend)
-            grad_decoder = correlate(products, grad, n, m, None, strided, backend).t()
-    grad_bias = grad.sum(0) if need_bias else None
-    return grad_x, grad_encoder, grad_w, grad_decoder, grad_bias, *(None,) * 7
+        if "decode" in need:
+            products = core(encoded, call.encoded_w, backend)
+            grad_decoder = correlate(products, grad, *onto, backend).t()
+    grad_bias = grad.sum(0) if "bias" in need else None
+    return _gradients(
+        Linear, x=grad_x, encode_x=grad_encoder, encoded_w=grad_w, decode=grad_decoder, bias=grad_bias
+    )
 
 
 # ---- registration ------------------------------------------------------------------------------------------
@@ -272,26 +139,29 @@ def _autocast(op: Any, device_type: str) -> Callable[..., Tensor]:
     return kernel
 
 
-def _register(
-    name: str,
-    implementation: Callable[..., Tensor],
-    fake: Callable[..., Tensor],
-    backward: Callable[..., Any],
-    saved: tuple[int, ...],
-) -> Any:
-    _LIBRARY.define(name + _SCHEMAS[name], tags=[torch.Tag.pt2_compliant_tag])
-    _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
+def _register(kind: type[Call], backward: Callable[..., Any]) -> Any:
+    """Define the op of `kind`, named like it, with its shapes for fake tensors, gradients and autocast."""
+    name = kind.__name__.lower()
+    names = [field.name for field in fields(kind)]
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        given = dict(zip(names, inputs, strict=True))
+        ctx.save_for_backward(*(given[tensor] for tensor in kind.saved))
+        ctx.plain = {key: None if isinstance(value, Tensor) else value for key, value in given.items()}
+
+    _LIBRARY.define(f"{name}({kind.schema()}) -> Tensor", tags=[torch.Tag.pt2_compliant_tag])
+    _LIBRARY.impl(name, lambda *args: kind(*args).run(), "CompositeExplicitAutograd")
     qualified = f"{NAMESPACE}::{name}"
-    torch.library.register_fake(qualified, fake, lib=_LIBRARY)
-    torch.library.register_autograd(qualified, backward, setup_context=_save(*saved), lib=_LIBRARY)
+    torch.library.register_fake(qualified, lambda *args: kind(*args).fake(), lib=_LIBRARY)
+    torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_LIBRARY)
     op = getattr(getattr(torch.ops, NAMESPACE), name).default
     for device_type, key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
         _LIBRARY.impl(name, _autocast(op, device_type), key, with_keyset=True)
     return op
 
 
-encode = _register("encode", _encode, _fake_encode, _encode_backward, (0, 1, 4))
-core = _register("core", _core, _fake_core, _core_backward, (0, 1))
-decode = _register("decode", _decode, _fake_decode, _decode_backward, (0, 1, 7))
-correlate = _register("correlate", _correlate, _fake_correlate, _correlate_backward, (0, 1, 4))
-linear = _register("linear", _linear, _fake_linear, _linear_backward, (0, 1, 2, 3, 9))
+encode = _register(Encode, _encode_backward)
+core = _register(Core, _core_backward)
+decode = _register(Decode, _decode_backward)
+correlate = _register(Correlate, _correlate_backward)
+linear = _register(Linear, _linear_backward)

@@ -41,6 +41,8 @@ class Peaks:
         curves: measured (work, seconds) by dtype and step of `STEPS`; empty for data sheets. Work is FLOP for
             "dense", FLOP of one of the r products for "core" (seconds likewise), and bytes read plus written
             for the others.
+        vector: float32 FLOP/s outside the matrix units, where the fused decode's additions run; None where it
+            is not known or there is no such kernel.
     """
 
     device: str
@@ -49,6 +51,7 @@ class Peaks:
     launch: float
     source: str
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
+    vector: float | None = None
 
 
 def seconds_on(curve: Curve, work: float) -> float:
@@ -64,13 +67,29 @@ def seconds_on(curve: Curve, work: float) -> float:
 
 
 @cache
+def _gpu_table() -> dict[str, dict[str, Any]]:
+    table = json.loads(files("stl_kernels").joinpath("data/gpus.json").read_text("utf-8"))
+    return dict(table["gpus"])
+
+
+@cache
 def common_gpus() -> dict[str, Peaks]:
     """The table of common GPUs, by name: data-sheet rates."""
-    table = json.loads(files("stl_kernels").joinpath("data/gpus.json").read_text("utf-8"))
     return {
-        name: Peaks(name, entry["flops"], entry["bandwidth"], entry["launch"], entry["sheet"])
-        for name, entry in table["gpus"].items()
+        name: Peaks(
+            *(name, entry["flops"], entry["bandwidth"], entry["launch"], entry["sheet"]),
+            vector=entry["vector"],
+        )
+        for name, entry in _gpu_table().items()
     }
+
+
+def gpu_of_model(model: str) -> Peaks | None:
+    """The table's entry for a device name as the driver reports it; None for every other product."""
+    for name, entry in _gpu_table().items():
+        if model in entry["models"]:
+            return common_gpus()[name]
+    return None
 
 
 def cache_folder(kind: str) -> Path:
@@ -127,7 +146,9 @@ def load_peaks(device: str, path: str | Path | None = None) -> Peaks:
 
 
 def _from_json(data: dict[str, Any]) -> Peaks:
+    vector = data.get("vector")
     positive = [data["bandwidth"], data["launch"], *data["flops"].values()]
+    positive += [] if vector is None else [vector]
     curves = {
         str(dtype): {
             step: tuple((float(work), float(seconds)) for work, seconds in steps[step]) for step in STEPS
@@ -147,4 +168,5 @@ def _from_json(data: dict[str, Any]) -> Peaks:
         float(data["launch"]),
         str(data["source"]),
         curves,
+        None if vector is None else float(vector),
     )

@@ -15,6 +15,8 @@ What does not belong here: anything about ranks, factors or backends.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,15 +29,40 @@ def ceil_div(size: int, side: int) -> int:
     return (size + side - 1) // side
 
 
-def to_tiles(x: Tensor, n: int, c: int, permutation: Tensor | None, strided: bool) -> Tensor:
+class Cut(NamedTuple):
+    """How a matrix (N, C) is cut; unpacks to the ops' arguments of this order.
+
+    Attributes:
+        n, c: sides of a tile.
+        permutation: (C,) int64, the order in which the columns are tiled; None for their own.
+        strided: whether tiles take every L_total-th column.
+    """
+
+    n: int
+    c: int
+    permutation: Tensor | None
+    strided: bool
+
+    @property
+    def size(self) -> int:
+        """Entries of a tile."""
+        return self.n * self.c
+
+    def counts(self, rows: int, columns: int) -> tuple[int, int]:
+        """(tile rows, tile columns) of a matrix."""
+        return ceil_div(rows, self.n), ceil_div(columns, self.c)
+
+
+def to_tiles(x: Tensor, cut: Cut) -> Tensor:
     """Tile matrix (I, n*c, L) of x (N, C): entry [I, i*c + j, L] as the first lines of this file say.
 
     A view of x for strided tiles where the sizes fit and x is contiguous; otherwise one copy.
     """
+    n, c, permutation, strided = cut
     if permutation is not None:
         x = x.index_select(1, permutation)
     rows, columns = x.shape
-    tile_rows, tile_columns = ceil_div(rows, n), ceil_div(columns, c)
+    tile_rows, tile_columns = cut.counts(rows, columns)
     missing_rows, missing_columns = tile_rows * n - rows, tile_columns * c - columns
     if missing_rows or missing_columns:
         x = F.pad(x, (0, missing_columns, 0, missing_rows))
@@ -44,20 +71,12 @@ def to_tiles(x: Tensor, n: int, c: int, permutation: Tensor | None, strided: boo
     return x.reshape(tile_rows, n, tile_columns, c).transpose(2, 3).reshape(tile_rows, n * c, tile_columns)
 
 
-def from_tiles(
-    tiles: Tensor,
-    rows: int,
-    columns: int,
-    n: int,
-    c: int,
-    permutation: Tensor | None,
-    strided: bool,
-    bias: Tensor | None = None,
-) -> Tensor:
+def from_tiles(tiles: Tensor, rows: int, columns: int, cut: Cut, bias: Tensor | None = None) -> Tensor:
     """The matrix (rows, columns), contiguous, of a tile matrix (I, n*c, L): the inverse of `to_tiles`.
 
     `bias` (columns,) is indexed by the column of the result and is added on the way.
     """
+    n, c, permutation, strided = cut
     tile_rows, _, tile_columns = tiles.shape
     if bias is not None and permutation is not None:
         bias = bias.index_select(0, permutation)

@@ -1,6 +1,6 @@
 """The registry of backends: implementations of the five ops under one signature, chosen by name.
 
-A backend knows tensors only; shapes and dtypes were checked by `stl_kernels.checks` before it is called.
+A backend knows tensors only; shapes and dtypes were checked by `stl_kernels.calls` before it is called.
 `auto` is a fixed rule, not a fallback: float64 and devices other than CPU and CUDA take `reference`, the CPU
 takes `cpu`, CUDA takes `triton`. A backend that cannot run raises `Unavailable`, also when `auto` chose it.
 
@@ -9,12 +9,16 @@ What does not belong here: op schemas, gradients (`stl_kernels.ops`).
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput, Unavailable
+from stl_kernels.tiles import Cut
+
+if TYPE_CHECKING:
+    from stl_kernels.calls import Linear
 
 AUTO = "auto"
 
@@ -27,43 +31,26 @@ class Backend(Protocol):
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         """Why it cannot run on this device and dtype, in words; "" when it can."""
 
-    def encode(
-        self, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor: ...
+    def encode(self, x: Tensor, factor: Tensor, cut: Cut) -> Tensor: ...
 
     def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor: ...
 
     def decode(
-        self,
-        products: Tensor,
-        factor: Tensor,
-        bias: Tensor | None,
-        rows: int,
-        columns: int,
-        n: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
+        self, products: Tensor, factor: Tensor, bias: Tensor | None, rows: int, columns: int, cut: Cut
     ) -> Tensor: ...
 
-    def correlate(
-        self, encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor: ...
+    def correlate(self, encoded: Tensor, x: Tensor, cut: Cut) -> Tensor: ...
 
-    def linear(
-        self,
-        x: Tensor,
-        encode_x: Tensor,
-        encoded_w: Tensor,
-        decode: Tensor,
-        bias: Tensor | None,
-        columns: int,
-        n: int,
-        k: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
-    ) -> Tensor: ...
+    def linear(self, call: Linear) -> Tensor:
+        """Raises Unavailable where `call.fused` asks for what the backend does not have."""
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A backend with a choice between kernels that can be measured."""
+
+    def tune(self, call: Linear) -> bool:
+        """Whether `call` runs faster fused; kept on disk for this device."""
 
 
 def _load(name: str) -> Backend:
@@ -98,6 +85,12 @@ def choose(backend: str, device: torch.device, dtype: torch.dtype) -> str:
     if dtype == torch.float64:
         return "reference"
     return {"cpu": "cpu", "cuda": "triton"}.get(device.type, "reference")
+
+
+def refuse_fused(call: Linear, backend: str) -> None:
+    """For a backend without a fused decode: raises Unavailable where the call asks for one."""
+    if call.fused:
+        raise Unavailable(f"backend {backend!r} has no fused decode; the backend 'triton' has")
 
 
 def get_backend(backend: str, device: torch.device, dtype: torch.dtype) -> Backend:

@@ -8,7 +8,7 @@ so that they stay in the cache. The whole layer runs in blocks of hundreds of ti
 kept: fresh memory would cost more to touch than to compute in. There is no loop over tiles or over the r
 products.
 
-What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.checks`).
+What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.calls`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import threading
 import torch
 from torch import Tensor
 
-from stl_kernels.tiles import ceil_div, from_tiles, to_tiles
+from stl_kernels.backends import refuse_fused
+from stl_kernels.calls import Linear
+from stl_kernels.tiles import Cut, ceil_div, from_tiles, to_tiles
 
 # Encoded operand and products of one block of tile rows; the most that a thread keeps between calls.
 _WORKSPACE_BYTES = 64 << 20
@@ -37,56 +39,32 @@ class CpuBackend:
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         return "" if device.type == "cpu" else "it takes CPU tensors only"
 
-    def encode(
-        self, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
-        return _encode_rows(x, factor, n, k, permutation, strided).transpose(0, 1).contiguous()
+    def encode(self, x: Tensor, factor: Tensor, cut: Cut) -> Tensor:
+        tiles = to_tiles(x, cut)
+        return torch.bmm(factor.expand(tiles.shape[0], -1, -1), tiles).transpose(0, 1).contiguous()
 
     def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor:
         return torch.bmm(encoded_x, encoded_w)
 
     def decode(
-        self,
-        products: Tensor,
-        factor: Tensor,
-        bias: Tensor | None,
-        rows: int,
-        columns: int,
-        n: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
+        self, products: Tensor, factor: Tensor, bias: Tensor | None, rows: int, columns: int, cut: Cut
     ) -> Tensor:
         by_row = products.transpose(0, 1)
         tiles = torch.bmm(factor.expand(by_row.shape[0], -1, -1), by_row)
-        return from_tiles(tiles, rows, columns, n, m, permutation, strided, bias)
+        return from_tiles(tiles, rows, columns, cut, bias)
 
-    def correlate(
-        self, encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
-        tiles = to_tiles(x, n, k, permutation, strided)
-        by_row = torch.bmm(encoded.transpose(0, 1), tiles.transpose(1, 2))
+    def correlate(self, encoded: Tensor, x: Tensor, cut: Cut) -> Tensor:
+        by_row = torch.bmm(encoded.transpose(0, 1), to_tiles(x, cut).transpose(1, 2))
         # The sum over tile rows runs in float32 at least; half precision would lose the small terms.
         wide = torch.promote_types(by_row.dtype, torch.float32)
         return by_row.sum(0, dtype=wide).to(by_row.dtype)
 
-    def linear(
-        self,
-        x: Tensor,
-        encode_x: Tensor,
-        encoded_w: Tensor,
-        decode: Tensor,
-        bias: Tensor | None,
-        columns: int,
-        n: int,
-        k: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
-    ) -> Tensor:
-        rows, rank = x.shape[0], encode_x.shape[0]
-        tile_rows, (tiles_in, tiles_out) = ceil_div(rows, n), encoded_w.shape[1:]
-        out = x.new_empty(rows, columns)
+    def linear(self, call: Linear) -> Tensor:
+        refuse_fused(call, self.name)
+        x, encoded_w, n = call.x, call.encoded_w, call.n
+        rows, (rank, tiles_in, tiles_out) = x.shape[0], encoded_w.shape
+        tile_rows = ceil_div(rows, n)
+        out = x.new_empty(rows, call.columns)
         height = _block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size())
         space = _kept("space", height * rank * (tiles_in + tiles_out), x)
         for first in range(0, tile_rows, height):
@@ -94,19 +72,11 @@ class CpuBackend:
             encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
             products = space[encoded.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
             part = slice(first * n, (first + count) * n)
-            _encode_into(encoded, x[part], encode_x, n, k, permutation, strided)
+            _encode_into(encoded, x[part], call.encode_x, call.into)
             # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
             torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
-            _decode_into(out[part], products.transpose(0, 1), decode, bias, n, m, strided)
+            _decode_into(out[part], products.transpose(0, 1), call.decode, call.bias, call.onto)
         return out
-
-
-def _encode_rows(
-    x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-) -> Tensor:
-    """Encoded x in the order (I, r, L), contiguous."""
-    tiles = to_tiles(x, n, k, permutation, strided)
-    return torch.bmm(factor.expand(tiles.shape[0], -1, -1), tiles)
 
 
 def _block_height(tile_rows: int, bytes_per_row: int) -> int:
@@ -137,10 +107,9 @@ def _chunk(count: int, bytes_per_row: int, in_place: bool) -> int:
     return max(count if in_place else min(count, _CHUNK_BYTES // max(bytes_per_row, 1)), 1)
 
 
-def _encode_into(
-    out: Tensor, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-) -> None:
+def _encode_into(out: Tensor, x: Tensor, factor: Tensor, cut: Cut) -> None:
     """Encode x (rows, K) into out (I, r, L)."""
+    n, k, permutation, strided = cut
     count, _, tiles = out.shape
     fits = x.shape == (count * n, tiles * k) and x.is_contiguous()
     step = _chunk(count, n * k * tiles * x.element_size(), strided and permutation is None and fits)
@@ -152,14 +121,13 @@ def _encode_into(
             entries = _kept("tiles", rows.numel(), x).view(-1, n * k, tiles)
             entries.view(-1, n, k, tiles).copy_(rows.view(-1, n, tiles, k).transpose(2, 3))
         else:
-            entries = to_tiles(rows, n, k, permutation, strided)
+            entries = to_tiles(rows, cut)
         torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
 
 
-def _decode_into(
-    out: Tensor, products: Tensor, factor: Tensor, bias: Tensor | None, n: int, m: int, strided: bool
-) -> None:
+def _decode_into(out: Tensor, products: Tensor, factor: Tensor, bias: Tensor | None, cut: Cut) -> None:
     """Decode products (I, r, J) into out (rows, M), a contiguous block of rows."""
+    n, m, _, strided = cut
     rows, columns = out.shape
     count, _, tiles = products.shape
     fits = (rows, columns) == (count * n, tiles * m)
@@ -175,7 +143,7 @@ def _decode_into(
         entries = _kept("tiles", part.shape[0] * n * m * tiles, out).view(-1, n * m, tiles)
         torch.bmm(decoder, part, out=entries)
         if not fits:
-            into.copy_(from_tiles(entries, into.shape[0], columns, n, m, None, strided, bias))
+            into.copy_(from_tiles(entries, into.shape[0], columns, cut, bias))
             continue
         # Entries go to their places, with the bias, in one pass.
         source, target = entries.view(-1, n, m, tiles).transpose(2, 3), into.view(-1, n, tiles, m)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stl_kernels.tiles import from_tiles, to_tiles
+from stl_kernels.backends import refuse_fused
+from stl_kernels.calls import Linear
+from stl_kernels.tiles import Cut, from_tiles, to_tiles
 
 
 class ReferenceBackend:
@@ -20,50 +22,21 @@ class ReferenceBackend:
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         return ""
 
-    def encode(
-        self, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
-        tiles = to_tiles(x, n, k, permutation, strided)
-        return torch.einsum("ra,ial->ril", factor, tiles).contiguous()
+    def encode(self, x: Tensor, factor: Tensor, cut: Cut) -> Tensor:
+        return torch.einsum("ra,ial->ril", factor, to_tiles(x, cut)).contiguous()
 
     def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor:
         return torch.einsum("ril,rlj->rij", encoded_x, encoded_w).contiguous()
 
     def decode(
-        self,
-        products: Tensor,
-        factor: Tensor,
-        bias: Tensor | None,
-        rows: int,
-        columns: int,
-        n: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
+        self, products: Tensor, factor: Tensor, bias: Tensor | None, rows: int, columns: int, cut: Cut
     ) -> Tensor:
-        tiles = torch.einsum("yr,rij->iyj", factor, products)
-        return from_tiles(tiles, rows, columns, n, m, permutation, strided, bias)
+        return from_tiles(torch.einsum("yr,rij->iyj", factor, products), rows, columns, cut, bias)
 
-    def correlate(
-        self, encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
-        tiles = to_tiles(x, n, k, permutation, strided)
-        return torch.einsum("ril,ial->ra", encoded, tiles).contiguous()
+    def correlate(self, encoded: Tensor, x: Tensor, cut: Cut) -> Tensor:
+        return torch.einsum("ril,ial->ra", encoded, to_tiles(x, cut)).contiguous()
 
-    def linear(
-        self,
-        x: Tensor,
-        encode_x: Tensor,
-        encoded_w: Tensor,
-        decode: Tensor,
-        bias: Tensor | None,
-        columns: int,
-        n: int,
-        k: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
-    ) -> Tensor:
-        encoded = self.encode(x, encode_x, n, k, permutation, strided)
-        products = self.core(encoded, encoded_w)
-        return self.decode(products, decode, bias, x.shape[0], columns, n, m, None, strided)
+    def linear(self, call: Linear) -> Tensor:
+        refuse_fused(call, self.name)
+        products = self.core(self.encode(call.x, call.encode_x, call.into), call.encoded_w)
+        return self.decode(products, call.decode, call.bias, call.x.shape[0], call.columns, call.onto)

@@ -3,6 +3,9 @@
 float32 products use tf32 exactly where `torch.get_float32_matmul_precision()` allows it.
 The core is the Triton kernel or the vendor's strided-batched GEMM (`torch.bmm`), whichever was measured
 faster for the shape on this device (`stl_kernels.autotune`); under Triton's interpreter, the kernel.
+Core and decode run in one kernel where a call asks for it. Where a call leaves it open, the measurement on
+disk for its shape decides, without one the roofline rule (`stl_kernels.step_times`); the interpreter never
+does it unasked.
 
 What does not belong here: the kernels (`triton_kernels`), measuring and remembering (`stl_kernels.autotune`).
 """
@@ -12,7 +15,8 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -20,11 +24,14 @@ from torch import Tensor
 
 from stl_algebra.errors import Unavailable
 from stl_kernels import autotune
-from stl_kernels.tiles import ceil_div, to_tiles
+from stl_kernels.backends.blocks import CORE_BLOCKS, Block, entries_at_once, fused_blocks, power
+from stl_kernels.calls import Linear
+from stl_kernels.peaks import gpu_of_model
+from stl_kernels.step_times import step_times
+from stl_kernels.tiles import TILINGS, Cut, ceil_div, to_tiles
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# (BLOCK_I, BLOCK_J, BLOCK_L, warps, stages) of the core; the first one also serves the interpreter.
-CORE_BLOCKS = ((64, 64, 32, 4, 3), (128, 128, 64, 8, 3), (128, 256, 64, 8, 3), (256, 128, 64, 8, 3))
+# Block rows that are walked together.
 _GROUP = 8
 
 
@@ -54,11 +61,10 @@ class TritonBackend:
             return "" if device.type == "cpu" else "its interpreter takes CPU tensors"
         return "" if device.type == "cuda" else "it takes CUDA tensors (or set TRITON_INTERPRET=1)"
 
-    def encode(
-        self, x: Tensor, factor: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
+    def encode(self, x: Tensor, factor: Tensor, cut: Cut) -> Tensor:
+        n, k, permutation, strided = cut
         rows, columns = x.shape
-        rank, tile_rows, tiles = factor.shape[0], ceil_div(rows, n), ceil_div(columns, k)
+        rank, (tile_rows, tiles) = factor.shape[0], cut.counts(rows, columns)
         out = x.new_empty(rank, tile_rows, tiles)
         if out.numel():
             block = _tile_block(tiles)
@@ -70,24 +76,16 @@ class TritonBackend:
                 STRIDED=strided,
                 PERMUTED=permutation is not None,
                 PRECISION=_precision(x.dtype),
-                BLOCK_A=_power(n * k, 64),
-                BLOCK_R=_power(rank, 64),
+                BLOCK_A=power(n * k, 64),
+                BLOCK_R=power(rank, 64),
                 BLOCK_T=block,
             )
         return out
 
     def decode(
-        self,
-        products: Tensor,
-        factor: Tensor,
-        bias: Tensor | None,
-        rows: int,
-        columns: int,
-        n: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
+        self, products: Tensor, factor: Tensor, bias: Tensor | None, rows: int, columns: int, cut: Cut
     ) -> Tensor:
+        n, m, permutation, strided = cut
         rank, tile_rows, tiles = products.shape
         out = products.new_empty(rows, columns)
         if out.numel():
@@ -102,8 +100,8 @@ class TritonBackend:
                 PERMUTED=permutation is not None,
                 BIASED=bias is not None,
                 PRECISION=_precision(products.dtype),
-                BLOCK_Y=_power(n * m, 64),
-                BLOCK_R=_power(rank, 64),
+                BLOCK_Y=power(n * m, 64),
+                BLOCK_R=power(rank, 64),
                 BLOCK_T=block,
             )
         return out
@@ -112,69 +110,147 @@ class TritonBackend:
         if interpreted():
             return self._core_kernel(encoded_x, encoded_w, CORE_BLOCKS[0])
         candidates: dict[str, Callable[[], Tensor]] = {"vendor": partial(torch.bmm, encoded_x, encoded_w)}
-        for blocks in CORE_BLOCKS:
-            name = "kernel " + "x".join(map(str, blocks))
-            candidates[name] = partial(self._core_kernel, encoded_x, encoded_w, blocks)
-        shape = (*encoded_x.shape, encoded_w.shape[2])
+        for block in CORE_BLOCKS:
+            candidates[f"kernel {block}"] = partial(self._core_kernel, encoded_x, encoded_w, block)
         layout = f"{encoded_x.stride(2) == 1}{encoded_w.stride(2) == 1}"
-        precision = _precision(encoded_x.dtype)
-        key = f"core {'x'.join(map(str, shape))} {encoded_x.dtype} {precision} {layout}"
+        key = f"core {_operands(encoded_x, encoded_w)} {layout}"
         return candidates[autotune.fastest(key, encoded_x.device, candidates)]()
 
-    def _core_kernel(
-        self, encoded_x: Tensor, encoded_w: Tensor, blocks: tuple[int, int, int, int, int]
-    ) -> Tensor:
+    def _core_kernel(self, encoded_x: Tensor, encoded_w: Tensor, block: Block) -> Tensor:
         rank, size_i, size_l = encoded_x.shape
         size_j = encoded_w.shape[2]
         out = encoded_x.new_empty(rank, size_i, size_j)
         if out.numel():
-            jobs = rank * ceil_div(size_i, blocks[0]) * ceil_div(size_j, blocks[1])
+            jobs = rank * ceil_div(size_i, block.i) * ceil_div(size_j, block.j)
             programs = min(jobs, _processors(encoded_x.device))
             self._kernels.core_kernel[(programs,)](
                 *(encoded_x, encoded_w, out, rank, size_i, size_j, size_l),
                 *(*encoded_x.stride(), *encoded_w.stride(), programs),
                 PRECISION=_precision(encoded_x.dtype),
-                BLOCK_I=blocks[0],
-                BLOCK_J=blocks[1],
-                BLOCK_L=blocks[2],
+                BLOCK_I=block.i,
+                BLOCK_J=block.j,
+                BLOCK_L=block.l,
                 GROUP=_GROUP,
-                num_warps=blocks[3],
-                num_stages=blocks[4],
+                num_warps=block.warps,
+                num_stages=block.stages,
             )
         return out
 
-    def correlate(
-        self, encoded: Tensor, x: Tensor, n: int, k: int, permutation: Tensor | None, strided: bool
-    ) -> Tensor:
+    def correlate(self, encoded: Tensor, x: Tensor, cut: Cut) -> Tensor:
         # One (r, I*L) x (I*L, n*k) product with a long inner side: the vendor's split-k GEMM is made for it.
-        tiles = to_tiles(x, n, k, permutation, strided).transpose(1, 2).reshape(-1, n * k)
+        tiles = to_tiles(x, cut).transpose(1, 2).reshape(-1, cut.size)
         return encoded.reshape(encoded.shape[0], -1) @ tiles
 
-    def linear(
-        self,
-        x: Tensor,
-        encode_x: Tensor,
-        encoded_w: Tensor,
-        decode: Tensor,
-        bias: Tensor | None,
-        columns: int,
-        n: int,
-        k: int,
-        m: int,
-        permutation: Tensor | None,
-        strided: bool,
-    ) -> Tensor:
-        products = self.core(self.encode(x, encode_x, n, k, permutation, strided), encoded_w)
-        return self.decode(products, decode, bias, x.shape[0], columns, n, m, None, strided)
+    def linear(self, call: Linear) -> Tensor:
+        encoded = self.encode(call.x, call.encode_x, call.into)
+        fused = self._fuses(call, encoded) if call.fused is None else call.fused
+        return self._core_decode(call, encoded) if fused else self._core_then_decode(call, encoded)
+
+    def tune(self, call: Linear) -> bool:
+        """Whether core and decode in one kernel are faster for this call, measured now and remembered.
+
+        Raises:
+            Unavailable: under the interpreter, whose times mean nothing.
+        """
+        if interpreted():
+            raise Unavailable("Triton's interpreter is no device to tune for")
+        encoded = self.encode(call.x, call.encode_x, call.into)
+        candidates: dict[str, Callable[[], Tensor]] = {
+            name: partial(run, call, encoded)
+            for name, run in (("fused", self._core_decode), ("two kernels", self._core_then_decode))
+        }
+        return autotune.fastest(_fusion_key(call, encoded), encoded.device, candidates) == "fused"
+
+    def _fuses(self, call: Linear, encoded: Tensor) -> bool:
+        """What was measured for this call on this device, else the rule; never under the interpreter."""
+        if interpreted():
+            return False
+        known = autotune.known(_fusion_key(call, encoded), encoded.device)
+        if known is not None:
+            return known == "fused"
+        return _fusion_pays(
+            torch.cuda.get_device_name(encoded.device),
+            (call.x.shape[0], call.x.shape[1], call.columns),
+            (call.n, call.k, call.m),
+            encoded.shape[0],
+            encoded.dtype,
+            _precision(encoded.dtype),
+        )
+
+    def _core_then_decode(self, call: Linear, encoded: Tensor) -> Tensor:
+        products = self.core(encoded, call.encoded_w)
+        return self.decode(products, call.decode, call.bias, call.x.shape[0], call.columns, call.onto)
+
+    def _core_decode(self, call: Linear, encoded: Tensor) -> Tensor:
+        blocks = fused_blocks(call.onto.size)
+        if interpreted():
+            return self._core_decode_kernel(call, encoded, blocks[-1])
+        candidates: dict[str, Callable[[], Tensor]] = {
+            str(block): partial(self._core_decode_kernel, call, encoded, block) for block in blocks
+        }
+        key = f"blocks of {_fusion_key(call, encoded)}"
+        return candidates[autotune.fastest(key, encoded.device, candidates)]()
+
+    def _core_decode_kernel(self, call: Linear, encoded: Tensor, block: Block) -> Tensor:
+        rank, size_i, size_l = encoded.shape
+        size_j, rows, bias = call.encoded_w.shape[2], call.x.shape[0], call.bias
+        out = encoded.new_empty(rows, call.columns)
+        if out.numel():
+            held = entries_at_once(call.onto.size)
+            places = ceil_div(size_i, block.i) * ceil_div(size_j, block.j)
+            self._kernels.core_decode_kernel[(places, ceil_div(call.onto.size, held))](
+                *(encoded, call.encoded_w, call.decode, encoded if bias is None else bias.contiguous(), out),
+                *(rank, size_i, size_j, size_l, rows, call.columns),
+                *(*encoded.stride(), *call.encoded_w.stride(), *call.decode.stride()),
+                N=call.n,
+                M=call.m,
+                STRIDED=call.strided,
+                BIASED=bias is not None,
+                PRECISION=_precision(encoded.dtype),
+                BLOCK_Y=held,
+                BLOCK_I=block.i,
+                BLOCK_J=block.j,
+                BLOCK_L=block.l,
+                GROUP=_GROUP,
+                num_warps=block.warps,
+                num_stages=block.stages,
+            )
+        return out
 
 
-def _power(size: int, largest: int) -> int:
-    """The power of two that covers `size`, from 16 (the least that tl.dot takes) to `largest`."""
-    return min(max(16, 1 << (size - 1).bit_length()), largest)
+@cache
+def _fusion_pays(
+    model: str,
+    shape: tuple[int, int, int],
+    sides: tuple[int, int, int],
+    rank: int,
+    dtype: torch.dtype,
+    precision: str,
+) -> bool:
+    """The roofline rule on the table's data sheet for this GPU model; False for a model without one."""
+    peaks = gpu_of_model(model)
+    if peaks is None:
+        return False
+    name = str(dtype).removeprefix("torch.")
+    if precision == "ieee" and peaks.vector is not None:
+        # Full float32 products run outside the matrix units.
+        peaks = replace(peaks, flops={name: peaks.vector})
+    return step_times(shape, sides, rank, peaks, name).fusion_pays
+
+
+def _operands(encoded_x: Tensor, encoded_w: Tensor) -> str:
+    """Sizes and arithmetic of a core product, for a key of measurements."""
+    shape = "x".join(map(str, (*encoded_x.shape, encoded_w.shape[2])))
+    return f"{shape} {encoded_x.dtype} {_precision(encoded_x.dtype)}"
+
+
+def _fusion_key(call: Linear, encoded: Tensor) -> str:
+    tiling = TILINGS[call.strided]
+    return f"core and decode {call.n}x{call.m} {tiling} {_operands(encoded, call.encoded_w)}"
 
 
 def _tile_block(tiles: int) -> int:
-    return _power(tiles, 128)
+    return power(tiles, 128)
 
 
 def _precision(dtype: torch.dtype) -> str:

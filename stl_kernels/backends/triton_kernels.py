@@ -4,6 +4,8 @@ Encode and decode are bound by memory: each program owns a stretch of tiles of o
 once, multiplies by the small factor on the tensor cores and writes every result once; ragged edges are masked
 and a feature permutation is folded into the addresses. The core walks its output tiles with one program per
 multiprocessor, in an order that keeps neighbouring programs on the same operand rows (for the L2 cache).
+Core and decode in one: each program owns a block of output tiles, makes one product of it after the other and
+adds each to all entries of the tiles, which stay in registers until the one write; no product goes to memory.
 
 What does not belong here: launching and the choice of block sizes (`stl_kernels.backends.triton`).
 """
@@ -20,6 +22,79 @@ import triton.language as tl
 def _columns(tile, entry, side, tiles, STRIDED: tl.constexpr):
     # Column, before any permutation, of entry j of tile L; see stl_kernels.tiles.
     return entry * tiles + tile if STRIDED else tile * side + entry
+
+
+@triton.jit
+def _store_entries(
+    out,
+    sums,
+    bias,
+    permutation,
+    y,
+    tile_row,
+    tile,
+    rows,
+    columns,
+    tiles,
+    N: tl.constexpr,
+    M: tl.constexpr,
+    STRIDED: tl.constexpr,
+    PERMUTED: tl.constexpr,
+    BIASED: tl.constexpr,
+):
+    # Entry y of output tile (tile_row, tile), with the bias, to its place in out (rows, columns), contiguous;
+    # the three indices broadcast to the shape of sums.
+    row = tile_row * N + y // M
+    column = _columns(tile, y % M, M, tiles, STRIDED)
+    in_columns = (y < N * M) & (column < columns) & (tile < tiles)
+    if PERMUTED:
+        column = tl.load(permutation + column, mask=in_columns, other=0)
+    if BIASED:
+        sums += tl.load(bias + column, mask=in_columns, other=0.0).to(tl.float32)
+    at = row.to(tl.int64) * columns + column
+    tl.store(out + at, sums.to(out.dtype.element_ty), mask=in_columns & (row < rows))
+
+
+@triton.jit
+def _block(job, count_i, count_j, GROUP: tl.constexpr):
+    # Row and column of the block that job number `job` makes: GROUP block rows are walked together.
+    first = job // (GROUP * count_j) * GROUP
+    height = tl.minimum(count_i - first, GROUP)
+    place = job % (GROUP * count_j)
+    return first + place % height, place // height
+
+
+@triton.jit
+def _product(
+    a,
+    b,
+    i,
+    j,
+    size_i,
+    size_j,
+    size_l,
+    a_stride_i,
+    a_stride_l,
+    b_stride_l,
+    b_stride_j,
+    PRECISION: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_L: tl.constexpr,
+):
+    # Rows i and columns j of the product of the matrices at a and b, in float32. Offsets are 64 bits wide: an
+    # encoded operand may hold more than 2^31 numbers.
+    l = tl.arange(0, BLOCK_L)
+    at_a = a + i[:, None].to(tl.int64) * a_stride_i + l[None, :].to(tl.int64) * a_stride_l
+    at_b = b + l[:, None].to(tl.int64) * b_stride_l + j[None, :].to(tl.int64) * b_stride_j
+    sums = tl.zeros((BLOCK_I, BLOCK_J), dtype=tl.float32)
+    for first_l in range(0, size_l, BLOCK_L):
+        left = tl.load(at_a, mask=(i[:, None] < size_i) & (first_l + l[None, :] < size_l), other=0.0)
+        right = tl.load(at_b, mask=(first_l + l[:, None] < size_l) & (j[None, :] < size_j), other=0.0)
+        sums = tl.dot(left, right, sums, input_precision=PRECISION)
+        at_a += BLOCK_L * a_stride_l
+        at_b += BLOCK_L * b_stride_l
+    return sums
 
 
 @triton.jit
@@ -115,15 +190,10 @@ def decode_kernel(
                 other=0.0,
             )
             sums = tl.dot(weights, entries, sums, input_precision=PRECISION)
-        row = tile_row * N + y // M
-        column = _columns(tile[None, :], (y % M)[:, None], M, tiles, STRIDED)
-        inside = (y[:, None] < size) & (row[:, None] < rows) & (column < columns) & (tile[None, :] < tiles)
-        if PERMUTED:
-            column = tl.load(permutation + column, mask=inside, other=0)
-        if BIASED:
-            sums += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-        at = row[:, None] * columns + column
-        tl.store(out + at, sums.to(out.dtype.element_ty), mask=inside)
+        _store_entries(
+            *(out, sums, bias, permutation, y[:, None], tile_row, tile[None, :], rows, columns, tiles),
+            *(N, M, STRIDED, PERMUTED, BIASED),
+        )
 
 
 @triton.jit
@@ -153,26 +223,67 @@ def core_kernel(
     per_product = count_i * count_j
     for job in range(tl.program_id(0), rank * per_product, programs):
         r = (job // per_product).to(tl.int64)
-        place = job % per_product
-        first = place // (GROUP * count_j) * GROUP
-        height = tl.minimum(count_i - first, GROUP)
-        block_i = first + place % (GROUP * count_j) % height
-        block_j = place % (GROUP * count_j) // height
+        block_i, block_j = _block(job % per_product, count_i, count_j, GROUP)
         i = block_i * BLOCK_I + tl.arange(0, BLOCK_I)
         j = block_j * BLOCK_J + tl.arange(0, BLOCK_J)
-        sums = tl.zeros((BLOCK_I, BLOCK_J), dtype=tl.float32)
-        for first_l in range(0, size_l, BLOCK_L):
-            l = first_l + tl.arange(0, BLOCK_L)
-            left = tl.load(
-                a + r * a_stride_r + i[:, None].to(tl.int64) * a_stride_i + l[None, :] * a_stride_l,
-                mask=(i[:, None] < size_i) & (l[None, :] < size_l),
-                other=0.0,
-            )
-            right = tl.load(
-                b + r * b_stride_r + l[:, None].to(tl.int64) * b_stride_l + j[None, :] * b_stride_j,
-                mask=(l[:, None] < size_l) & (j[None, :] < size_j),
-                other=0.0,
-            )
-            sums = tl.dot(left, right, sums, input_precision=PRECISION)
+        sums = _product(
+            *(a + r * a_stride_r, b + r * b_stride_r, i, j, size_i, size_j, size_l),
+            *(a_stride_i, a_stride_l, b_stride_l, b_stride_j),
+            *(PRECISION, BLOCK_I, BLOCK_J, BLOCK_L),
+        )
         at = (r * size_i + i[:, None]) * size_j + j[None, :]
         tl.store(c + at, sums.to(c.dtype.element_ty), mask=(i[:, None] < size_i) & (j[None, :] < size_j))
+
+
+@triton.jit
+def core_decode_kernel(
+    a,
+    b,
+    factor,
+    bias,
+    out,
+    rank,
+    size_i,
+    size_j,
+    size_l,
+    rows,
+    columns,
+    a_stride_r,
+    a_stride_i,
+    a_stride_l,
+    b_stride_r,
+    b_stride_l,
+    b_stride_j,
+    factor_stride_y,
+    factor_stride_r,
+    N: tl.constexpr,
+    M: tl.constexpr,
+    STRIDED: tl.constexpr,
+    BIASED: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_Y: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_L: tl.constexpr,
+    GROUP: tl.constexpr,
+):
+    block_i, block_j = _block(tl.program_id(0), tl.cdiv(size_i, BLOCK_I), tl.cdiv(size_j, BLOCK_J), GROUP)
+    i = block_i * BLOCK_I + tl.arange(0, BLOCK_I)
+    j = block_j * BLOCK_J + tl.arange(0, BLOCK_J)
+    # Tiles with more entries than registers hold are done in several passes over the products.
+    y = tl.program_id(1) * BLOCK_Y + tl.arange(0, BLOCK_Y)
+    entries = tl.zeros((BLOCK_Y, BLOCK_I, BLOCK_J), dtype=tl.float32)
+    for _ in range(rank):
+        product = _product(
+            *(a, b, i, j, size_i, size_j, size_l, a_stride_i, a_stride_l, b_stride_l, b_stride_j),
+            *(PRECISION, BLOCK_I, BLOCK_J, BLOCK_L),
+        )
+        weights = tl.load(factor + y * factor_stride_y, mask=y < N * M, other=0.0).to(tl.float32)
+        entries += weights[:, None, None] * product[None, :, :]
+        a += a_stride_r
+        b += b_stride_r
+        factor += factor_stride_r
+    _store_entries(
+        *(out, entries, bias, out, y[:, None, None], i[None, :, None], j[None, None, :]),
+        *(rows, columns, size_j, N, M, STRIDED, False, BIASED),
+    )

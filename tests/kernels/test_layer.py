@@ -103,6 +103,18 @@ def test_copies_pickles_state_and_dtypes():
         assert part in repr(layer)
 
 
+def test_a_layer_on_the_meta_device_gets_its_values_later():
+    order = torch.randperm(10)
+    layer = STLLinear.from_linear(nn.Linear(10, 9), noisy(), permutation=order)
+    with torch.device("meta"):
+        empty = STLLinear(10, 9, noisy(), permutation=range(10))
+    assert all(t.is_meta for t in (*empty.parameters(), *empty.buffers()))
+    assert all(p.is_meta for p in STLLinear(10, 9, noisy(), device="meta").parameters())
+    empty.load_state_dict(layer.state_dict(), assign=True)
+    x = torch.randn(3, 10)
+    assert torch.equal(empty(x), layer(x))
+
+
 @pytest.mark.slow
 def test_inductor_compiles_the_whole_layer():
     layer = nn.Sequential(STLLinear.from_linear(nn.Linear(10, 9), noisy()), nn.GELU(), nn.Linear(9, 2))
@@ -150,5 +162,11 @@ def test_wrong_layers_and_inputs_are_named():
     broken.weight.data[0, 0] = float("nan")
     with pytest.raises(InvalidInput, match=r"linear\.weight: expected finite"):
         STLLinear.from_linear(broken, STRASSEN)
+    with pytest.raises(InvalidInput, match=r"linear\.weight: expected a tensor with values, .*to_empty"):
+        STLLinear.from_linear(nn.Linear(8, 8, device="meta"), STRASSEN)
+    with pytest.raises(InvalidInput, match="weight: expected a tensor with values"):
+        STLLinear(8, 8, STRASSEN).set_weight(torch.empty(8, 8, device="meta"), STRASSEN)
+    with pytest.raises(InvalidInput, match="encode_x: expected finite"):
+        STLFactors(STRASSEN.with_factors(encode_x=1e6 * STRASSEN.encode_x), dtype=torch.float16)
     with pytest.raises(InvalidInput, match="x: expected a tensor of shape"):
         STLLinear(8, 8, STRASSEN)(torch.randn(3, 7))
