@@ -31,10 +31,13 @@ def check_order(order: int, name: str) -> None:
         TooLarge: the order is above `LARGEST_ORDER`; says the memory of table and Fourier basis.
     """
     if order > LARGEST_ORDER:
-        gigabytes = 3 * 8 * order * order / 1e9
+        # An absurd order is neither a float nor worth its digits, nor is the name that gave it.
+        gigabytes = 3 * 8 * min(order, 10**30) ** 2 / 1e9
+        shown = str(order) if order < 10**30 else "of more than 30 digits"
+        called = name if len(name) < 200 else f"{name[:200]}..."
         raise TooLarge(
-            f"group {name}: order {order} is above the limit of {LARGEST_ORDER}; its Cayley table, Fourier "
-            f"basis and irreps would take {gigabytes:.3g} GB"
+            f"group {called}: order {shown} is above the limit of {LARGEST_ORDER}; its Cayley table, "
+            f"Fourier basis and irreps would take {gigabytes:.3g} GB"
         )
 
 

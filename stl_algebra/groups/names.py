@@ -157,6 +157,10 @@ def suggestion(text: str) -> str:
 _PRODUCT, _SEMIDIRECT, _POWER, _ATOM = range(4)
 
 
+#: Parentheses within each other, far below the depth of Python's recursion.
+_DEEPEST = 50
+
+
 class _Parser:
     """Recursive descent; every method returns the group under its canonical name and how tightly it holds.
 
@@ -168,7 +172,7 @@ class _Parser:
         self.given, self.suggest = text, suggest
         # Within cycles and file names white space counts; everywhere else it does not.
         self.text = text.strip() if "perm:" in text or "table:" in text else re.sub(r"\s+", "", text)
-        self.at = 0
+        self.at = self.depth = 0
 
     def whole(self) -> FiniteGroup:
         """The group that the whole text names."""
@@ -219,9 +223,7 @@ class _Parser:
         """atom ("^" number)?"""
         base = self.atom()
         match = self.take(r"\^\s*(\d+)")
-        if not match:
-            return base
-        exponent = _positive(match[1][:7])
+        exponent = _positive(match[1][:7]) if match else 1
         if exponent == 1:
             return base
         name = f"{_wrapped(base, _ATOM)}^{exponent}"
@@ -234,7 +236,11 @@ class _Parser:
     def atom(self) -> tuple[FiniteGroup, int]:
         """A family with its parameters, permutations, a table, or anything in parentheses."""
         if self.take(r"\("):
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                raise InvalidInput("group", expected=f"at most {_DEEPEST} parentheses open", got="more")
             inner = self.product()
+            self.depth -= 1
             if not self.take(r"\)"):
                 raise self.unknown()
             return inner

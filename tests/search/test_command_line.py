@@ -267,6 +267,8 @@ BAD = [
     ([*TWO, "7", "--budget", "soon"], ["90s"]),
     (["run", "--family", "fourier", "--tile", "2", "--rank", "7"], ["group"]),
     (["group", "S99"], ["GB"]),
+    (["group", "S3x" * 500 + "C1"], ["GB", "30 digits"]),
+    (["group", "(" * 3000 + "S3" + ")" * 3000], ["parentheses"]),
     (["group", "AGL(1,6)"], ["power of a prime"]),
     (["tpp", "C11", "--tile", "3", "--seed", "-1"], ["seed"]),
     (["verify", "{d}/cut.safetensors"], ["safetensors"]),
