@@ -14,7 +14,7 @@ from stl_algebra.bilinear import BilinearAlgorithm, TileFormat
 from stl_algebra.discretise import discretise
 from stl_algebra.encoders_file import save_encoders
 from stl_algebra.error import amplification
-from stl_algebra.errors import InvalidInput, StlError
+from stl_algebra.errors import InvalidInput, StlError, TooLarge
 from stl_algebra.exact import verify
 from stl_algebra.files import check_writable
 from stl_algebra.known import best_known_ranks, exact_algorithm, table
@@ -22,6 +22,11 @@ from stl_algebra.version import __version__
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
 
 METHODS = ("flips", "least-squares")
+
+#: Entries of a vector that a walk can hold (`flip_graph.LARGEST_VECTOR`), the limit of both methods.
+LARGEST_TILE = 31
+#: Order of the normal matrix above which one start takes minutes.
+LARGEST_ORDER = 2000
 
 
 class NothingFound(StlError):
@@ -117,9 +122,17 @@ def find(
       stl-search find 3x3x3 --rank 23 --method least-squares --budget 5m
     """
     target = TileFormat.parse(tile)
+    if max(target.x_size, target.w_size, target.y_size) > LARGEST_TILE:
+        raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_TILE}", got=str(target))
     goal = exact_algorithm(target).rank - 1 if rank is None else rank
     if not 1 <= goal <= target.products:
         raise InvalidInput("rank", expected=f"from 1 to {target.products} for {target}", got=goal)
+    order = goal * (target.x_size + target.w_size + target.y_size)
+    if method == METHODS[1] and order > LARGEST_ORDER:
+        raise TooLarge(
+            f"least squares for {target} rank {goal} factorises matrices of order {order} "
+            f"({8e-9 * order**2:.1f} GB each), the limit is {LARGEST_ORDER}; use --method flips"
+        )
     check_writable(folder)
     search = _walks if method == METHODS[0] else _least_squares
     found = search(target, goal, time.monotonic() + budget, seed, folder)

@@ -245,11 +245,16 @@ def fourier_figure(group: FiniteGroup) -> go.Figure:
     basis = fourier_basis(group)
     peak = float(np.abs(basis.matrix).max())
     figure = go.Figure(go.Heatmap(z=basis.matrix, zmin=-peak, zmax=peak, colorscale="RdBu", showscale=False))
-    for block in basis.blocks:
-        if block.start:
-            figure.add_hline(y=block.start - 0.5, line={"color": "#222", "width": 1})
+    # All at once: adding a thousand lines one by one takes minutes.
+    lines = [
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": b.start - 0.5, "y1": b.start - 0.5}
+        | {"line": {"color": "#222", "width": 1}}
+        for b in basis.blocks
+        if b.start
+    ]
     figure.update_layout(
         **_LAYOUT,
+        shapes=lines,
         width=_HALF_WIDTH,
         height=420,
         xaxis_title="group element",

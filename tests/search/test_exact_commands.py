@@ -62,6 +62,8 @@ def test_find_that_does_not_reach_the_rank_says_so(tmp_path):
         (("find", "2", "--rank", "9"), "rank"),
         (("find", "1x1x1"), "rank"),
         (("find", "6", "--rank", "100"), "tile"),
+        (("find", "64"), "tile"),
+        (("find", "5", "--rank", "93", "--method", "least-squares"), "order"),
         (("find", "2", "--budget", "never"), "budget"),
         (("find", "2", "--method", "magic"), "method"),
         (("find", "2", "--seed", "-1"), "seed"),
