@@ -1,8 +1,6 @@
 """DDP and FSDP2 on two CPU processes (gloo): one step trains as one process on the whole batch does."""
 
 import copy
-import os
-import socket
 import subprocess
 import sys
 
@@ -29,9 +27,9 @@ def step(model, x):
     optimizer.step()
 
 
-def work(rank, port, kind):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def work(rank, store, kind):
+    # A file and not a port: a port that was free a moment ago may be taken by another test process.
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     try:
         torch.manual_seed(1)
         x = torch.randn(8, 8)
@@ -53,12 +51,9 @@ def work(rank, port, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
-def test_two_processes_train_as_one(kind):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def test_two_processes_train_as_one(kind, tmp_path):
     # Fresh processes: a fork would inherit locks that threads of earlier tests hold.
-    command = [sys.executable, __file__, str(port), kind]
+    command = [sys.executable, __file__, str(tmp_path / "store"), kind]
     processes = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE) for rank in range(2)]
     try:
         for process in processes:
@@ -78,4 +73,4 @@ def test_the_step_changes_every_parameter():
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[3]), int(sys.argv[1]), sys.argv[2])
+    work(int(sys.argv[3]), sys.argv[1], sys.argv[2])
