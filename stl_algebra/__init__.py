@@ -3,11 +3,8 @@
 The public names of the package; the modules' first lines say what each holds.
 """
 
-from stl_algebra.bilinear import BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.encoders_file import EncodersFile, load_encoders, save_encoders
-from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
-from stl_algebra.exact import Verification, require_exact, verify
-from stl_algebra.matmul_tensor import (
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.compose import (
     cyclic_shift,
     definition,
     direct_sum,
@@ -17,6 +14,9 @@ from stl_algebra.matmul_tensor import (
     sandwich,
     transpose,
 )
+from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders, save_encoders
+from stl_algebra.algorithms.verify import Verification, require_exact, verify
+from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
 from stl_algebra.version import __version__
 
 __all__ = [

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.error import nmse, truncate
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.compose import kronecker
+from stl_algebra.algorithms.fit import nmse, truncate
 from stl_algebra.families.algebra_products import block_product
 from stl_algebra.families.registry import NoCandidate, Request, register
-from stl_algebra.families.triple_product import Triple, find_triple
 from stl_algebra.groups.group import FiniteGroup
-from stl_algebra.matmul_tensor import kronecker
 from stl_algebra.representations.fourier import FourierBasis, FourierBlock, fourier_basis
+from stl_algebra.triples.property import Triple, find_triple
 
 #: Above this many products a candidate is too slow to prune.
 _LARGEST_RANK = 600

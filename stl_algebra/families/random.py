@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stl_algebra.bilinear import BilinearAlgorithm, Provenance
-from stl_algebra.error import refit_decoder
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance
+from stl_algebra.algorithms.fit import refit_decoder
 from stl_algebra.families.registry import Request, register
 
 

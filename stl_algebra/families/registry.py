@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stl_algebra.bilinear import BilinearAlgorithm, TileFormat, check_rank
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat, check_rank
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.groups.group import FiniteGroup
 

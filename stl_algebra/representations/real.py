@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from stl_algebra.bilinear import Array
+from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.groups.group import FiniteGroup
 from stl_algebra.representations.irreps import ComplexArray, Irrep, RealType, complex_irreps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from stl_algebra.version import __version__
-from stl_search.cli import algorithms, benchmarks, capturing, exact, groups, running, triples
+from stl_search.cli import bench, capture, encoders, find, groups, run, tpp
 from stl_search.cli.common import Group
 
 
@@ -23,15 +23,15 @@ def main() -> None:
 for _command in (
     groups.groups,
     groups.group,
-    triples.tpp,
-    running.run,
-    running.report,
-    capturing.capture,
-    algorithms.evaluate,
-    algorithms.verify,
-    algorithms.frontier,
-    algorithms.export,
-    exact.find,
-    benchmarks.bench,
+    tpp.tpp,
+    run.run,
+    run.report,
+    capture.capture,
+    encoders.evaluate,
+    encoders.verify,
+    encoders.frontier,
+    encoders.export,
+    find.find,
+    bench.bench,
 ):
     main.add_command(_command)

@@ -9,12 +9,12 @@ import matplotlib
 import numpy as np
 import plotly.graph_objects as go
 
-from stl_algebra.bilinear import BilinearAlgorithm
-from stl_algebra.error import column_row_nmse
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.fit import column_row_nmse
 from stl_algebra.groups import FiniteGroup
 from stl_algebra.groups.words import words
 from stl_algebra.representations import fourier_basis
-from stl_search.cayley import PALETTE, edges, generator_label, layout
+from stl_search.pictures.cayley import PALETTE, edges, generator_label, layout
 from stl_search.report.content import Content
 
 _ACCENT = "#b5341c"

@@ -26,7 +26,7 @@ from stl_algebra.groups.isomorphism import (
     one_of_each_type,
 )
 
-from .group_strategies import spellings, write_tables
+from tests.algebra.group_strategies import spellings, write_tables
 
 #: (subgroups, conjugacy classes), from the literature.
 KNOWN = {

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stl_algebra.bilinear import BilinearAlgorithm
-from stl_algebra.error import nmse, total
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.fit import nmse, total
 from stl_algebra.errors import TooLarge
 from stl_algebra.families.orbits.invariant import algorithms_of, refine_invariant
 from stl_algebra.families.orbits.multisets import draw_early

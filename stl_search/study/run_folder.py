@@ -1,0 +1,178 @@
+"""A run folder: what a run was asked for, its storage, its winners as encoders files.
+
+run.json            settings, matrices, storage (without a password), version, command
+study.db            the Optuna storage, unless --storage names another
+encoders/*.safetensors   one file per rank of the frontier
+report.html, report.md, scores.csv, figures/    written by `report`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat
+from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
+from stl_algebra.algorithms.fit import total
+from stl_algebra.algorithms.verify import verify
+from stl_algebra.errors import InvalidInput, StlError, Unavailable
+from stl_algebra.files import write_atomically
+from stl_algebra.version import __version__
+from stl_search.judging.sampled import closed_form_scores
+from stl_search.study.queue import Settings, without_password
+from stl_search.trials.trial import EXACT_PREFERENCE
+
+FOLDER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `run.json` holds.
+
+    Attributes:
+        folder: the run folder.
+        settings: of the study.
+        matrices: the `--matrices` values.
+        storage: URL, "" for the study.db in the folder.
+        command: the command line that started it.
+    """
+
+    folder: Path
+    settings: Settings
+    matrices: tuple[str, ...]
+    storage: str
+    command: str
+
+    @property
+    def storage_url(self) -> str:
+        """The URL to open."""
+        return self.storage or f"sqlite:///{(self.folder / 'study.db').absolute()}"
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study in its storage: shared by every worker with the same settings."""
+        return f"stl-{self.settings.digest()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The document; a password in the storage URL is left out."""
+        return {
+            "stl_folder_version": FOLDER_VERSION,
+            "version": __version__,
+            "settings": asdict(self.settings),
+            "matrices": list(self.matrices),
+            "storage": without_password(self.storage),
+            "command": self.command,
+        }
+
+
+def start_run(run: Run) -> None:
+    """Write `run.json`, or check that the folder's run is the same one.
+
+    Raises:
+        InvalidInput: the folder cannot be written, holds a run with other settings or of a newer version.
+    """
+    if run.folder.exists() and not run.folder.is_dir():
+        raise InvalidInput("out", expected="a folder that can be written", got=f"the file {run.folder}")
+    if (run.folder / "run.json").is_file():
+        existing = read_run(run.folder)
+        if existing.settings != run.settings:
+            old, new = asdict(existing.settings), asdict(run.settings)
+            changed = ", ".join(f"{k} = {old[k]!r}" for k in old if old[k] != new[k])
+            raise InvalidInput(
+                "out", expected=f"settings of the run in {run.folder} ({changed})", got="other settings",
+                hint="repeat them to continue it, or give another --out",
+            )  # fmt: skip
+    try:
+        write_atomically(run.folder / "run.json", json.dumps(run.as_json(), indent=2, sort_keys=True) + "\n")
+    except Unavailable as error:
+        raise InvalidInput("out", expected="a folder that can be written", got=str(error)) from error
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run of a folder.
+
+    Raises:
+        InvalidInput: no run there, a damaged run.json, or one of a newer version.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise InvalidInput("run folder", expected="a folder with run.json", got=str(folder))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = int(data["stl_folder_version"])
+        if version > FOLDER_VERSION:
+            raise InvalidInput(
+                f"run folder {folder}",
+                expected=f"folder version {FOLDER_VERSION} or older",
+                got=f"version {version}",
+                hint="upgrade stl-algebra to read it",
+            )
+        return Run(
+            Path(folder),
+            Settings.from_json(data["settings"]),
+            tuple(data["matrices"]),
+            data["storage"],
+            data["command"],
+        )
+    except StlError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InvalidInput(f"run folder {folder}", expected="a readable run.json", got=str(error)) from error
+
+
+def choose_winners(
+    found: Iterable[tuple[int, float, BilinearAlgorithm]], dtype: str
+) -> dict[int, BilinearAlgorithm]:
+    """The best algorithm of every rank that no smaller rank beats, by rank.
+
+    An exact algorithm is taken before an approximate one whose total is less than
+    `EXACT_PREFERENCE` times smaller; equal totals go to the earlier trial.
+    """
+    best: dict[int, tuple[float, int, BilinearAlgorithm]] = {}
+    for index, value, algorithm in found:
+        weight = value if not verify(algorithm).exact else value / EXACT_PREFERENCE
+        kept = best.get(algorithm.rank)
+        if kept is None or (weight, index) < kept[:2]:
+            best[algorithm.rank] = (weight, index, algorithm)
+    winners: dict[int, BilinearAlgorithm] = {}
+    least = float("inf")
+    for rank in sorted(best):
+        value = total(best[rank][2], dtype)
+        if value < least:
+            least = value
+            winners[rank] = best[rank][2]
+    return winners
+
+
+def encoders_path(folder: Path, tile: TileFormat, rank: int) -> Path:
+    """Where the winner of a rank is kept."""
+    return folder / "encoders" / f"{tile.slug}-r{rank}.safetensors"
+
+
+def write_winners(folder: Path, winners: dict[int, BilinearAlgorithm]) -> list[Path]:
+    """Write one encoders file per winner; files of ranks that are no winners any more are removed."""
+    paths = [
+        save_encoders(encoders_path(folder, a.tile, rank), a, closed_form_scores(a))
+        for rank, a in sorted(winners.items())
+    ]
+    for stale in set((folder / "encoders").glob("*.safetensors")) - set(paths):
+        stale.unlink()
+    return paths
+
+
+def read_winners(folder: Path) -> dict[int, BilinearAlgorithm]:
+    """The winners of a run folder, by rank.
+
+    Raises:
+        InvalidInput: there are none, or a file is damaged.
+    """
+    files = sorted((folder / "encoders").glob("*.safetensors"))
+    if not files:
+        raise InvalidInput(
+            "run folder", expected="at least one encoders file", got=f"none in {folder / 'encoders'}"
+        )
+    algorithms = [load_encoders(f).algorithm for f in files]
+    return {a.rank: a for a in sorted(algorithms, key=lambda a: a.rank)}
