@@ -44,11 +44,11 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m stl_kernels.speed.layer_bench
+	$(BIN)/python -m benchmarks.cpu_layers
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
-	$(BIN)/python -m stl_kernels.speed.layer_bench --draw results/gpu/layer.json
+	$(BIN)/python -m benchmarks.cpu_layers --draw results/gpu/layer.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-run

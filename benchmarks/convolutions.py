@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, TileFormat
-from stl_algebra.algorithms.fit import column_row_nmse, truncate
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.scores import column_row_nmse
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families import Request, family
 from stl_algebra.groups import parse_group

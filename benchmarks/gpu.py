@@ -3,10 +3,10 @@
 Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks
 16, 24, 32 and 48 with core and decode in two kernels and in one, interleaved, in bfloat16: called from
 Python, and replayed from CUDA graphs, which leave the host's time out. The faster one of the two is
-remembered for later layers of the same shape (`STLLinear.tune`). `python -m stl_kernels.speed.layer_bench --draw
+remembered for later layers of the same shape (`STLLinear.tune`). `python -m benchmarks.cpu_layers --draw
 results/gpu/layer.json` makes the figure where matplotlib is installed.
 
-What does not belong here: CPU measurements (`benchmarks`).
+What does not belong here: CPU measurements (`cpu_layers`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from stl_algebra.errors import StlError, Unavailable
 from stl_algebra.files import write_atomically
 from stl_kernels.device.peaks import Peaks, gpu_of_model
 from stl_kernels.layers.linear import STLLinear
-from stl_kernels.speed.layer_bench import error_to_float64, random_encoders
+from stl_kernels.speed.layer_bench import Shape, error_to_float64, random_encoders
 from stl_kernels.speed.peak_measurement import measure_peaks
 from stl_kernels.speed.prediction import predict
 from stl_kernels.speed.timing import captured, environment, interleaved
 
-Shape = tuple[int, int, int]
 RANKS = (16, 24, 32, 48)
 SQUARES = (1024, 2048, 4096, 8192, 16384)
 # (K, M) of linear layers: Llama-3.2-1B, Qwen2.5-7B and ViT-B.
@@ -168,10 +167,9 @@ def run(
     shapes: Sequence[Shape], peaks: Peaks, out: Path, device: str = "cuda", **arguments: Any
 ) -> list[dict[str, Any]]:
     """`measure` every shape, with these arguments; `out` is written again after each one."""
-    head = environment(device)
+    head = environment(device, "python -m benchmarks.gpu")
     sheet = gpu_of_model(head["device"])
     head |= {
-        "command": "python -m benchmarks.gpu",
         "peaks": vars(peaks),
         "sheet": vars(sheet) if sheet else None,
     }

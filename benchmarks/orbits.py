@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.fit import nmse
+from stl_algebra.algorithms.scores import nmse
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.families.orbits import (
     Symmetry,

@@ -14,8 +14,8 @@ import tensorly
 from tensorly.cp_tensor import CPTensor
 from tensorly.decomposition import parafac
 
-from stl_algebra.algorithms.bilinear import TileFormat
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.tensor import matmul_tensor
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.exact.discretise import SOLVED, discretise
 from stl_algebra.exact.random_starts import random_factors, solve_from_random_starts

@@ -45,3 +45,7 @@ class NotExact(StlError):
 
 class Unavailable(StlError):
     """Something outside the program does not answer: a storage, a device, an optional package, a file."""
+
+
+class NoCandidate(StlError):
+    """A family has nothing to offer for a request, for instance because the group is too small."""

@@ -11,155 +11,23 @@ and computes, for tiles X (n x k) and W (k x m) flattened row by row,
 
 that is, the tensor T^[a, b, y] = einsum("ra,rb,yr->aby", encode_x, encode_w, decode).
 
-What does not belong here: making algorithms (`families`), judging them (`error`, `exact`), files
+What does not belong here: making algorithms (`families`), judging them (`scores`, `verify`), files
 (`encoders_file`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 
 Array = NDArray[np.float64]
-
-_FORMAT_PATTERN = re.compile(r"<?\s*(\d+)(?:\s*[x×,]\s*(\d+)\s*[x×,]\s*(\d+))?\s*>?")
-_LARGEST_SIDE = 64
-
-
-@dataclass(frozen=True, order=True)
-class TileFormat:
-    """The tile format <n, k, m>: X tiles are n x k, W tiles are k x m, Y tiles are n x m."""
-
-    n: int
-    k: int
-    m: int
-
-    def __post_init__(self) -> None:
-        for name, side in (("n", self.n), ("k", self.k), ("m", self.m)):
-            if not isinstance(side, (int, np.integer)) or isinstance(side, bool):
-                raise InvalidInput(f"tile side {name}", expected="an integer", got=side)
-            if not 1 <= side <= _LARGEST_SIDE:
-                raise InvalidInput(
-                    f"tile side {name}", expected=f"a size from 1 to {_LARGEST_SIDE}", got=int(side)
-                )
-            object.__setattr__(self, name, int(side))
-
-    @classmethod
-    def parse(cls, text: str) -> TileFormat:
-        """Read "4" (the square <4,4,4>), "4x4x2" or "<4,4,2>".
-
-        Raises:
-            InvalidInput: the text is none of these, or a side is out of range.
-        """
-        match = _FORMAT_PATTERN.fullmatch(text.strip())
-        if match is None:
-            raise InvalidInput("tile", expected='a size such as "4" or three such as "4x4x2"', got=repr(text))
-        first, second, third = match.groups()
-        if second is None:
-            return cls(int(first), int(first), int(first))
-        return cls(int(first), int(second), int(third))
-
-    @property
-    def x_size(self) -> int:
-        """Entries of an X tile, n*k."""
-        return self.n * self.k
-
-    @property
-    def w_size(self) -> int:
-        """Entries of a W tile, k*m."""
-        return self.k * self.m
-
-    @property
-    def y_size(self) -> int:
-        """Entries of a Y tile, n*m."""
-        return self.n * self.m
-
-    @property
-    def products(self) -> int:
-        """Scalar multiplications of the definition, n*k*m: the number of ones of the tensor."""
-        return self.n * self.k * self.m
-
-    def ratio(self, rank: int) -> float:
-        """Multiplication ratio nkm / r."""
-        return self.products / rank
-
-    def __str__(self) -> str:
-        return f"<{self.n},{self.k},{self.m}>"
-
-    @property
-    def slug(self) -> str:
-        """The spelling used in file names and on the command line: "4x4x2"."""
-        return f"{self.n}x{self.k}x{self.m}"
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where an algorithm comes from; plain text and JSON values only.
-
-    Attributes:
-        family: registered name of the family that made it, "" when unknown.
-        groups: names of the groups it was made from.
-        seed: seed of the run, None where nothing was random.
-        command: the command that made it, "" when made from Python.
-        version: version of stl-algebra.
-        steps: what was done to it, in order ("prune 49 -> 32", "als 200 sweeps").
-        parameters: JSON-serialisable parameters of the family.
-    """
-
-    family: str = ""
-    groups: tuple[str, ...] = ()
-    seed: int | None = None
-    command: str = ""
-    version: str = ""
-    steps: tuple[str, ...] = ()
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", tuple(self.groups))
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
-
-    def then(self, *steps: str) -> Provenance:
-        """The same provenance with further steps appended."""
-        return replace(self, steps=(*self.steps, *steps))
-
-    def as_json(self) -> dict[str, Any]:
-        """A dictionary that `json.dumps` takes and `from_json` reads."""
-        return {
-            "family": self.family,
-            "groups": list(self.groups),
-            "seed": self.seed,
-            "command": self.command,
-            "version": self.version,
-            "steps": list(self.steps),
-            "parameters": dict(self.parameters),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Provenance:
-        """Inverse of `as_json`; unknown keys are ignored so that newer files stay readable."""
-        return cls(
-            family=str(data.get("family", "")),
-            groups=tuple(str(g) for g in data.get("groups", ())),
-            seed=None if data.get("seed") is None else int(data["seed"]),
-            command=str(data.get("command", "")),
-            version=str(data.get("version", "")),
-            steps=tuple(str(s) for s in data.get("steps", ())),
-            parameters=dict(data.get("parameters", {})),
-        )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # A mapping proxy cannot be pickled or deep-copied; its dictionary can.
-        return Provenance.from_json, (self.as_json(),)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -355,21 +223,3 @@ def _as_factor(name: str, values: ArrayLike) -> Array:
         raise InvalidInput(name, expected="finite entries", got="NaN or an infinity")
     array.setflags(write=False)
     return array
-
-
-def check_rank(rank: int, tile: TileFormat) -> int:
-    """Return `rank` if an algorithm of that rank makes sense for `tile`.
-
-    Raises:
-        InvalidInput: it is no integer from 1 to nkm. More products than the definition's nkm never help.
-    """
-    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
-        raise InvalidInput("rank", expected="an integer", got=rank)
-    if not 1 <= rank <= tile.products:
-        raise InvalidInput(
-            "rank",
-            expected=f"1 to {tile.products} products for the tile format {tile}",
-            got=int(rank),
-            hint=f"{tile.products} is the definition itself",
-        )
-    return int(rank)

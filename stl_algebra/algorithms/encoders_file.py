@@ -5,8 +5,8 @@ Tensors `encode_x` (r, nk), `encode_w` (r, km) and `decode` (nm, r), float64, an
     stl_file_version  "1"
     format            "4x4x4"
     name              a short name
-    exactness         JSON, the certificate of `exact.Verification`
-    provenance        JSON, `bilinear.Provenance`
+    exactness         JSON, the certificate of `verify.Verification`
+    provenance        JSON, `provenance.Provenance`
     scores            JSON, {score name: number or text}
 
 Plain tensors and JSON, nothing pickled. It is the one hand-over between search, report, layer and kernel.
@@ -14,6 +14,7 @@ Plain tensors and JSON, nothing pickled. It is the one hand-over between search,
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -23,9 +24,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.files import write_atomically
@@ -40,8 +43,8 @@ class EncodersFile:
 
     Attributes:
         algorithm: the three factors with name and provenance.
-        exactness: the stored certificate (see `exact.Verification.certificate`); as claimed by the file,
-            `exact.verify` repeats the check.
+        exactness: the stored certificate (see `verify.Verification.certificate`); as claimed by the file,
+            `verify.verify` repeats the check.
         scores: stored scores, name to number or text.
     """
 
@@ -146,3 +149,22 @@ def load_encoders(path: str | Path) -> EncodersFile:
             f"{label}, {error.argument}", expected=error.expected, got=error.got, hint=error.hint
         ) from error
     return EncodersFile(algorithm, exactness, scores)
+
+
+def encode_algorithm(algorithm: BilinearAlgorithm) -> dict[str, Any]:
+    """An algorithm as JSON: factors as base64 of safetensors, so that any storage keeps it bit for bit."""
+    tensors = {k: np.ascontiguousarray(getattr(algorithm, k)) for k in ("encode_x", "encode_w", "decode")}
+    return {
+        "tile": algorithm.tile.slug,
+        "name": algorithm.name,
+        "provenance": algorithm.provenance.as_json(),
+        "factors": base64.b64encode(save(tensors)).decode("ascii"),
+    }
+
+
+def decode_algorithm(data: dict[str, Any]) -> BilinearAlgorithm:
+    """Inverse of `encode_algorithm`."""
+    tensors = load(base64.b64decode(data["factors"]))
+    return BilinearAlgorithm(
+        data["tile"], **tensors, name=data["name"], provenance=Provenance.from_json(data["provenance"])
+    )

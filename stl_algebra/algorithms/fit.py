@@ -1,158 +1,21 @@
-"""Closed-form errors of a bilinear algorithm, and the best factor given the other two.
+"""The best decoder for given encoders, and the best products to keep: least squares in closed form.
 
-Pure functions with one convention: NMSE is E|XW - Y|^2 / E|XW|^2, relative squared Frobenius error. The
-exact statements and their limits are in the theory notes, section 2; sampling on actual matrices lives in
-`stl_search`.
+What does not belong here: the scores themselves (`scores`), refinement of all three factors (`stl_search`).
 """
 
 from __future__ import annotations
-
-import json
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, TileFormat
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour, coloured_encoders, target_tensor
+from stl_algebra.algorithms.tensor import matmul_tensor
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 
 IntArray = NDArray[np.int64]
-
-#: Data types that a total can be asked for, coarse to fine.
-DTYPES = ("bf16", "fp16", "tf32", "fp32")
-
-
-@dataclass(frozen=True, eq=False)
-class Colour:
-    """Second moments of the tiles that an algorithm will meet, by their symmetric square roots.
-
-    The error on white tiles is the squared distance of two tensors; on tiles with second moments S_x and
-    S_w it is the same distance after multiplying mode 1 by S_x^(1/2) and mode 2 by S_w^(1/2).
-
-    Attributes:
-        root_x: (nk, nk), root_w: (km, km).
-    """
-
-    root_x: Array
-    root_w: Array
-
-    @classmethod
-    def from_second_moments(cls, second_x: ArrayLike, second_w: ArrayLike) -> Colour:
-        """From S_x = E[vec(X) vec(X)^T] (nk, nk) and S_w (km, km), positive semidefinite.
-
-        Raises:
-            InvalidInput: not square, not finite, not symmetric or not positive semidefinite.
-        """
-        return cls(_square_root("second_x", second_x), _square_root("second_w", second_w))
-
-
-def _square_root(name: str, second: ArrayLike) -> Array:
-    matrix = np.asarray(second, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise InvalidInput(name, expected="a square matrix", got=f"shape {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise InvalidInput(name, expected="finite entries", got="NaN or an infinity")
-    scale = float(np.abs(matrix).max())
-    if scale == 0:
-        raise InvalidInput(name, expected="a second moment that is not zero", got="zeros")
-    if not np.allclose(matrix, matrix.T, atol=1e-8 * scale):
-        raise InvalidInput(name, expected="a symmetric matrix", got="an asymmetric one")
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    if values.min() < -1e-8 * scale:
-        raise InvalidInput(
-            name, expected="a positive semidefinite matrix", got=f"an eigenvalue of {values.min():.3g}"
-        )
-    root: Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return root
-
-
-def target_tensor(tile: TileFormat, colour: Colour | None = None) -> Array:
-    """The matmul tensor (nk, km, nm), multiplied by the colour's roots on modes 1 and 2 if one is given."""
-    tensor = matmul_tensor(tile)
-    if colour is None:
-        return tensor
-    _check_colour(tile, colour)
-    out: Array = np.einsum("ac,cdy,db->aby", colour.root_x, tensor, colour.root_w, optimize=True)
-    return out
-
-
-def _check_colour(tile: TileFormat, colour: Colour) -> None:
-    for name, root, size in (("root_x", colour.root_x, tile.x_size), ("root_w", colour.root_w, tile.w_size)):
-        if root.shape != (size, size):
-            raise InvalidInput(
-                f"colour.{name}", expected=f"shape ({size}, {size}) for {tile}", got=f"shape {root.shape}"
-            )
-
-
-def coloured_encoders(algorithm: BilinearAlgorithm, colour: Colour | None) -> tuple[Array, Array]:
-    """(encode_x S_x^(1/2), encode_w S_w^(1/2)); the encoders themselves for white tiles."""
-    if colour is None:
-        return algorithm.encode_x, algorithm.encode_w
-    _check_colour(algorithm.tile, colour)
-    return algorithm.encode_x @ colour.root_x, algorithm.encode_w @ colour.root_w
-
-
-def nmse(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
-    """|T - T^|^2 / |T|^2 in the colour's metric: the exact NMSE on white tiles when `colour` is None.
-
-    For coloured tiles it is exact when tiles at different inner positions are uncorrelated in X or in W.
-    Costs r * nk * km * nm multiplications. Ignores rounding: see `amplification`.
-    """
-    target = target_tensor(algorithm.tile, colour)
-    x, w = coloured_encoders(algorithm, colour)
-    computed = np.einsum("ra,rb,yr->aby", x, w, algorithm.decode, optimize=True)
-    return float(np.sum((target - computed) ** 2) / np.sum(target**2))
-
-
-def amplification(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
-    """A = sum_rho |x_rho|^2 |w_rho|^2 |d_rho|^2 / |T|^2, norms in the colour's metric.
-
-    Rounding each encoded product with relative error e adds about c e^2 A to the NMSE (theory notes,
-    section 2). Invariant under rescaling the three vectors of a product.
-    """
-    x, w = coloured_encoders(algorithm, colour)
-    energy = float(np.sum(target_tensor(algorithm.tile, colour) ** 2))
-    products = np.sum(x**2, axis=1) * np.sum(w**2, axis=1) * np.sum(algorithm.decode**2, axis=0)
-    return float(products.sum() / energy)
-
-
-@lru_cache(maxsize=1)
-def _measured_constants() -> dict[str, Any]:
-    text = files("stl_algebra").joinpath("data/dtype_constants.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
-    return data
-
-
-def rounding_constant(dtype: str) -> float:
-    """The measured c of `added NMSE = c A` for "bf16", "fp16", "tf32" or "fp32".
-
-    The constants are stored in stl_algebra/data/dtype_constants.json with the command that measured them.
-
-    Raises:
-        InvalidInput: unknown dtype.
-    """
-    if dtype not in DTYPES:
-        raise InvalidInput("dtype", expected=f"one of {', '.join(DTYPES)}", got=repr(dtype))
-    return float(_measured_constants()["constants"][dtype]["added_nmse_per_amplification"])
-
-
-def total(algorithm: BilinearAlgorithm, dtype: str, colour: Colour | None = None) -> float:
-    """NMSE + c(dtype) A: the score that counts.
-
-    Raises:
-        InvalidInput: unknown dtype.
-    """
-    return nmse(algorithm, colour) + rounding_constant(dtype) * amplification(algorithm, colour)
-
-
-def column_row_nmse(tile: TileFormat, rank: int) -> float:
-    """1 - r / nkm: NMSE of keeping r of the nkm products of the definition, the trivial baseline."""
-    return 1.0 - rank / tile.products
 
 
 def best_decoder(

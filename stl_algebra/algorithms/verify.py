@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.errors import NotExact
 
 #: Largest denominator that an entry may have to count as rational rather than as a rounded real number.

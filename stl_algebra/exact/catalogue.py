@@ -14,9 +14,12 @@ from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Any
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.algorithms.compose import definition, direct_sum, kronecker, permute_format
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.compose import direct_sum, kronecker, permute_format
 from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat
 
 
 def strassen() -> BilinearAlgorithm:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
-from stl_algebra.algorithms.compose import matmul_tensor
-from stl_algebra.algorithms.fit import nmse
+from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.verify import plainness, verify
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt

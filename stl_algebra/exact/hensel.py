@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.verify import plainness, verify
 from stl_algebra.errors import InvalidInput
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat, check_rank
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import matmul_tensor
+from stl_algebra.algorithms.tile import TileFormat, check_rank
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.discretise import SOLVED
 from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt

@@ -13,8 +13,10 @@ from itertools import product
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat
-from stl_algebra.algorithms.compose import definition, direct_sum, kronecker, restrict
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.compose import direct_sum, kronecker, restrict
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.exact.flip_graph import LARGEST_VECTOR, walk

@@ -20,8 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.fit import refit_decoder
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families.fourier import fourier_products
 from stl_algebra.families.registry import Request, register

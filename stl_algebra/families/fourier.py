@@ -12,11 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.compose import kronecker
-from stl_algebra.algorithms.fit import nmse, truncate
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import NoCandidate
 from stl_algebra.families.algebra_products import block_product
-from stl_algebra.families.registry import NoCandidate, Request, register
+from stl_algebra.families.registry import Request, register
 from stl_algebra.groups.group import FiniteGroup
 from stl_algebra.representations.fourier import FourierBasis, FourierBlock, fourier_basis
 from stl_algebra.triples.property import Triple, find_triple

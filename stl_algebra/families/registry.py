@@ -10,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat, check_rank
-from stl_algebra.errors import InvalidInput, StlError
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.tile import TileFormat, check_rank
+from stl_algebra.errors import InvalidInput, NoCandidate
 from stl_algebra.groups.group import FiniteGroup
-
-
-class NoCandidate(StlError):
-    """A family has nothing to offer for a request, for instance because the group is too small."""
 
 
 @dataclass(frozen=True)

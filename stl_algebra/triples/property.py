@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import TileFormat
-from stl_algebra.families.registry import NoCandidate
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import NoCandidate
 from stl_algebra.groups.group import FiniteGroup, IntArray
 
 

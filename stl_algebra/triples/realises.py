@@ -17,9 +17,8 @@ from itertools import combinations, permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from stl_algebra.algorithms.bilinear import TileFormat
-from stl_algebra.errors import TooLarge
-from stl_algebra.families.registry import NoCandidate
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import NoCandidate, TooLarge
 from stl_algebra.groups.group import FiniteGroup, IntArray
 from stl_algebra.groups.subgroups import subgroups
 from stl_algebra.triples.property import Triple, find_triple

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_kernels import ops
 from stl_kernels.backends import AUTO, check_name

@@ -12,53 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_kernels import ops
 from stl_kernels.backends import AUTO, Tunable, check_name, get_backend
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import ceil_div, tiled_columns
+from stl_kernels.layers.factors import STLFactors
 from stl_kernels.layers.functional import Encoders, as_algorithm, as_permutation, check_tiling, encode_weights
 from stl_kernels.layers.row_groups import ROW_GROUPINGS, RowGroups, group_rows, ungroup_rows
-
-
-class STLFactors(nn.Module):
-    """The two factors that a layer needs at run time; give one instance to several layers to share it.
-
-    Attributes:
-        encode_x: (r, n*k), a parameter; frozen unless `trainable`.
-        decode: (n*m, r), likewise.
-        tile: the tile format.
-    """
-
-    def __init__(
-        self,
-        encoders: Encoders,
-        *,
-        trainable: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        algorithm = as_algorithm(encoders)
-        dtype = dtype or torch.get_default_dtype()
-        if dtype not in checks.FLOAT_DTYPES:
-            raise InvalidInput("dtype", expected="a floating dtype", got=str(dtype))
-        self.tile: TileFormat = algorithm.tile
-        self.rank: int = algorithm.rank
-        place = torch.get_default_device() if device is None else device
-        # Checked on the CPU in the layer's dtype: half precision may overflow, the meta device has no values.
-        encode_x, decode = (
-            torch.tensor(factor, dtype=dtype, device="cpu")
-            for factor in (algorithm.encode_x, algorithm.decode)
-        )
-        checks.require_finite(encode_x=encode_x, decode=decode)
-        self.encode_x = nn.Parameter(encode_x.to(place), trainable)
-        self.decode = nn.Parameter(decode.to(place), trainable)
-
-    def extra_repr(self) -> str:
-        return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
 
 
 class STLLinear(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -71,7 +70,7 @@ def captured(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
     return graph.replay
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: str, command: str) -> dict[str, Any]:
     """Device, date, versions, load of the machine and command, for a results file."""
     return {
         "device": device_name(device),
@@ -84,5 +83,5 @@ def environment(device: str) -> dict[str, Any]:
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "command": " ".join(["python -m stl_kernels.speed.layer_bench", *sys.argv[1:]]),
+        "command": command,
     }

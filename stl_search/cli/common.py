@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from stl_algebra.errors import InvalidInput, StlError, TooLarge, Unavailable
-from stl_search.study.queue import without_password
+from stl_search.study.storage import without_password
 
 #: Tables and results go to stdout, progress to stderr.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 
 from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.scores import closed_form_scores
 from stl_algebra.algorithms.verify import verify as verify_exactly
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out, progress_bar
@@ -16,7 +17,6 @@ from stl_search.cli.find import print_exact_table
 from stl_search.frontier.export import FORMATS, export_algorithm
 from stl_search.judging.evaluation import Row
 from stl_search.judging.evaluation import evaluate as run_evaluation
-from stl_search.judging.sampled import closed_form_scores
 from stl_search.matrices.readers import MATRICES_HELP, load_matrices
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, TileFormat
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import save_encoders
-from stl_algebra.algorithms.fit import amplification
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, StlError, TooLarge
-from stl_algebra.exact.catalogue import best_known_ranks, exact_algorithm, table
+from stl_algebra.exact.catalogue import best_known_ranks, exact_algorithm
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.files import check_writable
 from stl_algebra.version import __version__
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
+from stl_search.frontier.exact_table import exact_table_rows
 
 METHODS = ("flips", "least-squares")
 
@@ -31,31 +31,6 @@ LARGEST_ORDER = 2000
 
 class NothingFound(StlError):
     """A search ended without an algorithm of the rank that was asked for."""
-
-
-def exact_table_rows() -> list[dict[str, Any]]:
-    """One row per format of `known.table`, each algorithm built and verified in exact arithmetic here."""
-    rows = []
-    for row in table():
-        algorithm = exact_algorithm(row.tile)
-        outcome = verify(algorithm)
-        rows.append(
-            {
-                "tile": row.tile.slug,
-                "products": row.tile.products,
-                "rank": row.rank,
-                "best_known": row.best_known,
-                "best_known_integers": row.best_known_integers,
-                "gap": row.gap,
-                "exact": outcome.exact,
-                "ring": outcome.ring,
-                "gf2": outcome.gf2,
-                "amplification": amplification(algorithm),
-                "origin": row.origin,
-                "parts": [part.slug for part in row.parts],
-            }
-        )
-    return rows
 
 
 def print_exact_table(as_json: bool) -> None:

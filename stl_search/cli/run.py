@@ -20,12 +20,17 @@ from stl_search.cli.common import (
     out,
     progress_bar,
 )
-from stl_search.matrices.readers import MATRICES_HELP, MatrixPair, load_matrices
+from stl_search.frontier.winners import read_winners
+from stl_search.matrices.pair import MatrixPair
+from stl_search.matrices.readers import MATRICES_HELP, load_matrices
 from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
-from stl_search.study.queue import Settings, open_storage, open_study
-from stl_search.study.run_folder import Run, read_run, read_winners, start_run
-from stl_search.study.workers import State, finish, search, trial_table
+from stl_search.runs import finish
+from stl_search.study.plan import Settings
+from stl_search.study.queue import trial_table
+from stl_search.study.run_folder import Run, read_run, start_run
+from stl_search.study.storage import open_storage, open_study
+from stl_search.study.workers import State, search
 
 
 def _pairs(specs: tuple[str, ...]) -> list[MatrixPair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from stl_algebra.algorithms.bilinear import TileFormat
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.families.algebra_products import block_rank
 from stl_algebra.groups import parse_group
 from stl_algebra.representations import real_irreps

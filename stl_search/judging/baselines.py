@@ -20,7 +20,7 @@ from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.sketches import count_sketch, gaussian_sketch
 from stl_search.judging.sampled import SampledError, compare, exact_product
-from stl_search.matrices.readers import MatrixPair
+from stl_search.matrices.pair import MatrixPair
 
 
 @dataclass(frozen=True)

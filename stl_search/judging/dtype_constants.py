@@ -18,7 +18,7 @@ import torch
 
 from stl_algebra import BilinearAlgorithm, TileFormat
 from stl_algebra.algorithms.compose import sandwich
-from stl_algebra.algorithms.fit import DTYPES, amplification
+from stl_algebra.algorithms.scores import DTYPES, amplification
 from stl_algebra.exact.catalogue import exact_algorithm, strassen, winograd
 
 _TORCH = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

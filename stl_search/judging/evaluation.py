@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_search.judging.baselines import BASELINES, baseline_error
 from stl_search.judging.sampled import matrix_scores
-from stl_search.matrices.readers import MatrixPair
+from stl_search.matrices.pair import MatrixPair
 
 Progress = Callable[[str, int, int], None]
 

@@ -1,7 +1,6 @@
 """Errors of approximate products on actual matrices: relative squared Frobenius and spectral norm.
 
-Closed forms over all matrices of a kind are in `stl_algebra.algorithms.scores`; here a product is computed and
-compared.
+Closed forms over all matrices of a kind are in `algorithms.scores`; here a product is computed and compared.
 """
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
-from stl_algebra.algorithms.fit import DTYPES, amplification, column_row_nmse, nmse, rounding_constant
-from stl_search.matrices.readers import MatrixPair, padded, tile_colour
+from stl_algebra.algorithms.scores import amplification, nmse, rounding_constant
+from stl_search.matrices.pair import MatrixPair
+from stl_search.matrices.tiling import padded, tile_colour
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,6 @@ def spectral_norm(matrix: Array) -> float:
 def sampled_error(algorithm: BilinearAlgorithm, pair: MatrixPair) -> SampledError:
     """Error of the algorithm on a pair, in float64 arithmetic (rounding excluded: see the totals)."""
     return compare(multiply_padded(algorithm, pair.x, pair.w), pair)
-
-
-def closed_form_scores(algorithm: BilinearAlgorithm) -> dict[str, float]:
-    """White NMSE, amplification, the total at every dtype and the column-row baseline at the same rank."""
-    white, amplified = nmse(algorithm), amplification(algorithm)
-    scores = {"nmse_white": white, "amplification": amplified}
-    for dtype in DTYPES:
-        scores[f"total_{dtype}"] = white + rounding_constant(dtype) * amplified
-    scores["column_row_nmse"] = column_row_nmse(algorithm.tile, algorithm.rank)
-    scores["ratio"] = algorithm.ratio
-    return scores
 
 
 def matrix_scores(algorithm: BilinearAlgorithm, pair: MatrixPair, dtype: str) -> dict[str, float]:

@@ -10,12 +10,11 @@ from importlib.metadata import version
 from typing import Any
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.fit import rounding_constant
+from stl_algebra.algorithms.scores import closed_form_scores, rounding_constant
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.version import __version__
 from stl_search.judging.evaluation import Progress, Row, evaluate
-from stl_search.judging.sampled import closed_form_scores
-from stl_search.matrices.readers import MatrixPair
+from stl_search.matrices.pair import MatrixPair
 from stl_search.study.run_folder import Run
 
 #: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.

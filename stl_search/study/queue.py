@@ -13,160 +13,25 @@ What does not belong here: what a trial does (`trial`), choosing winners and wri
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
 import os
-import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from safetensors.numpy import load, save
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance, TileFormat, check_rank
-from stl_algebra.algorithms.fit import rounding_constant
-from stl_algebra.errors import InvalidInput, StlError, Unavailable
-from stl_algebra.families import FAMILIES, family
-from stl_algebra.families.registry import NoCandidate
-from stl_algebra.groups.isomorphism import one_of_each_type
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.encoders_file import decode_algorithm, encode_algorithm
+from stl_algebra.errors import NoCandidate, StlError
+from stl_algebra.families import FAMILIES
+from stl_search.study.plan import Settings
 from stl_search.study.strategies.stride import Record, next_arm
 from stl_search.trials.trial import Entry, run_trial
-
-#: Version of what the storage holds; a newer one is refused.
-STUDY_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is about; stored with the study, and the same when it is continued.
-
-    Attributes:
-        groups: names; families that use a group get each of them.
-        tile: format. rank: products. dtype: of the total. seed: of the plan.
-        families: registered names.
-    """
-
-    groups: tuple[str, ...]
-    tile: str
-    rank: int
-    dtype: str
-    seed: int
-    families: tuple[str, ...]
-
-    def checked(self) -> Settings:
-        """The settings with canonical spellings, and of isomorphic groups the first one only.
-
-        Raises:
-            InvalidInput: any of them is malformed, or no family can run on them.
-        """
-        tile = TileFormat.parse(self.tile)
-        check_rank(self.rank, tile)
-        rounding_constant(self.dtype)
-        for name in self.families:
-            family(name)
-        names, _ = one_of_each_type(self.groups)
-        settings = replace(self, tile=tile.slug, groups=tuple(names))
-        if not settings.arms():
-            raise InvalidInput("group", expected="at least one group for the families chosen", got="none")
-        return settings
-
-    def arms(self) -> list[tuple[str, str]]:
-        """(family, group) pairs that the plan goes round, structured ones first."""
-        arms = [(f, g) for f in self.families if FAMILIES[f].uses_group for g in self.groups]
-        arms += [(f, "") for f in self.families if not FAMILIES[f].uses_group]
-        return arms
-
-    def entry(self, index: int) -> Entry:
-        """Entry `index` of the plan: arms in turn, a new seed each."""
-        arms = self.arms()
-        name, group = arms[index % len(arms)]
-        seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
-        return Entry(self.tile, self.rank, self.dtype, name, group, seed)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Settings:
-        """Inverse of `dataclasses.asdict` after a trip through JSON, which turns tuples to lists."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
-
-    def digest(self) -> str:
-        """Identity of the settings."""
-        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def without_password(text: str) -> str:
-    """The text with every password in a URL left out."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1@", text)
-
-
-def open_storage(url: str) -> BaseStorage:
-    """The Optuna storage of a URL, tried at once.
-
-    Raises:
-        Unavailable: it does not answer, or its driver is not installed.
-    """
-    options: dict[str, Any] = {}
-    if url.startswith("sqlite:"):
-        options = {"connect_args": {"timeout": 60}}
-    elif url.startswith("postgresql:"):
-        # psycopg 3, and no hanging on a server that is not there.
-        url = url.replace("postgresql:", "postgresql+psycopg:", 1)
-        options = {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
-    try:
-        return RDBStorage(url, engine_kwargs=options)
-    except Exception as error:  # every driver has its own exceptions
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Unavailable(without_password(f"storage {url} does not answer: {first}")) from error
-
-
-def open_study(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
-    """Create the study or continue the one of that name.
-
-    Raises:
-        InvalidInput: it exists with other settings or was made by a newer version.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        sampler=optuna.samplers.RandomSampler(seed=settings.seed),
-        load_if_exists=True,
-    )
-    stored = study.user_attrs
-    if "settings" not in stored:
-        study.set_user_attr("stl_study_version", STUDY_VERSION)
-        study.set_user_attr("settings", asdict(settings))
-    elif int(stored.get("stl_study_version", 0)) > STUDY_VERSION:
-        raise InvalidInput(
-            f"study {name}",
-            expected=f"study version {STUDY_VERSION} or older",
-            got=f"version {stored['stl_study_version']}",
-            hint="upgrade stl-algebra to continue it",
-        )
-    elif settings_of(study) != settings:
-        old, new = asdict(settings_of(study)), asdict(settings)
-        changed = ", ".join(f"{k}={old[k]!r}" for k in old if old[k] != new[k])
-        raise InvalidInput(
-            f"study {name}", expected=f"the settings it was started with ({changed})", got="other settings",
-            hint="give the same settings to continue it, or another --out",
-        )  # fmt: skip
-    return study
-
-
-def settings_of(study: optuna.Study) -> Settings:
-    """The settings stored with a study."""
-    data: dict[str, Any] = study.user_attrs["settings"]
-    return Settings.from_json(data)
 
 
 def _index(trial: FrozenTrial) -> int:
@@ -319,28 +184,29 @@ def _run_and_tell(study: optuna.Study, trial: optuna.Trial, entry: Entry, comman
     study.tell(trial, outcome.totals[0])
 
 
-def encode_algorithm(algorithm: BilinearAlgorithm) -> dict[str, Any]:
-    """An algorithm as JSON: factors as base64 of safetensors, so that any storage keeps it bit for bit."""
-    tensors = {k: np.ascontiguousarray(getattr(algorithm, k)) for k in ("encode_x", "encode_w", "decode")}
-    return {
-        "tile": algorithm.tile.slug,
-        "name": algorithm.name,
-        "provenance": algorithm.provenance.as_json(),
-        "factors": base64.b64encode(save(tensors)).decode("ascii"),
-    }
-
-
-def decode_algorithm(data: dict[str, Any]) -> BilinearAlgorithm:
-    """Inverse of `encode_algorithm`."""
-    tensors = load(base64.b64decode(data["factors"]))
-    return BilinearAlgorithm(
-        data["tile"], **tensors, name=data["name"], provenance=Provenance.from_json(data["provenance"])
-    )
-
-
 def finished_algorithms(study: optuna.Study) -> Iterator[tuple[int, float, BilinearAlgorithm]]:
     """(plan index, total, algorithm) of everything that finished trials found, in plan order."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     for trial in sorted(done, key=_index):
         for value, data in zip(trial.user_attrs["totals"], trial.user_attrs["algorithms"], strict=True):
             yield _index(trial), float(value), decode_algorithm(data)
+
+
+def trial_table(study: optuna.Study, limit: float = float("inf")) -> dict[str, Any]:
+    """Counts of trials and the best total of every family and group."""
+    arms: dict[tuple[str, str], list[float]] = {}
+    without = 0
+    for trial in study.get_trials(deepcopy=False):
+        index = trial.user_attrs.get("index", limit)
+        if index >= limit:
+            continue
+        if trial.state is TrialState.PRUNED:
+            without += 1
+        elif trial.state is TrialState.COMPLETE and trial.value is not None:
+            arms.setdefault((trial.params["family"], trial.params["group"]), []).append(trial.value)
+    table: list[dict[str, Any]] = [
+        {"family": f, "group": g, "count": len(values), "best": min(values)}
+        for (f, g), values in arms.items()
+    ]
+    table.sort(key=lambda row: row["best"])
+    return {"finished": sum(len(v) for v in arms.values()), "without_candidate": without, "arms": table}

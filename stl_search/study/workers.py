@@ -16,19 +16,9 @@ import optuna
 from optuna.trial import TrialState
 
 from stl_algebra.errors import StlError, Unavailable
-from stl_search.matrices.readers import MatrixPair
-from stl_search.report.content import Content, collect
-from stl_search.report.write import write_report
-from stl_search.study.queue import (
-    finished_algorithms,
-    finished_indices,
-    open_storage,
-    open_study,
-    queue_up_to,
-    release_abandoned,
-    work,
-)
-from stl_search.study.run_folder import Run, choose_winners, write_winners
+from stl_search.study.queue import finished_indices, queue_up_to, release_abandoned, work
+from stl_search.study.run_folder import Run
+from stl_search.study.storage import open_storage, open_study
 
 Progress = Callable[[str, int, int], None]
 
@@ -144,46 +134,3 @@ def _state(study: optuna.Study, began: float) -> State:
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = [t.value for t in done if t.value is not None]
     return State(len(finished_indices(study)), min(values, default=None), time.monotonic() - began)
-
-
-def finish(
-    run: Run,
-    study: optuna.Study,
-    pairs: list[MatrixPair],
-    trials: int | None,
-    progress: Progress | None = None,
-) -> Content | None:
-    """Choose the winners, write their files and the report; None when nothing is finished.
-
-    With `trials` only plan entries below that number count, so that a bounded run ends the same way
-    whatever else is in the storage.
-    """
-    limit = float("inf") if trials is None else trials
-    found = [item for item in finished_algorithms(study) if item[0] < limit]
-    if not found:
-        return None
-    winners = choose_winners(found, run.settings.dtype)
-    write_winners(run.folder, winners)
-    content = collect(run, winners, pairs, trial_table(study, limit), progress)
-    write_report(content, run.folder)
-    return content
-
-
-def trial_table(study: optuna.Study, limit: float = float("inf")) -> dict[str, Any]:
-    """Counts of trials and the best total of every family and group."""
-    arms: dict[tuple[str, str], list[float]] = {}
-    without = 0
-    for trial in study.get_trials(deepcopy=False):
-        index = trial.user_attrs.get("index", limit)
-        if index >= limit:
-            continue
-        if trial.state is TrialState.PRUNED:
-            without += 1
-        elif trial.state is TrialState.COMPLETE and trial.value is not None:
-            arms.setdefault((trial.params["family"], trial.params["group"]), []).append(trial.value)
-    table: list[dict[str, Any]] = [
-        {"family": f, "group": g, "count": len(values), "best": min(values)}
-        for (f, g), values in arms.items()
-    ]
-    table.sort(key=lambda row: row["best"])
-    return {"finished": sum(len(v) for v in arms.values()), "without_candidate": without, "arms": table}

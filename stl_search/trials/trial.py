@@ -13,15 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.algorithms.fit import nmse, rounding_constant, total, truncate
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.scores import nmse, rounding_constant, total
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.families import Request, family
 from stl_algebra.groups import parse_group
 from stl_algebra.version import __version__
-from stl_search.trials.als import Batch, Target, als, from_batch, objective, prune, to_batch
+from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
+from stl_search.trials.prune import prune
 
 #: An algorithm whose total is within this factor of the best is preferred when it is exact.
 EXACT_PREFERENCE = 1.5

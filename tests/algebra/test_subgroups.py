@@ -25,7 +25,6 @@ from stl_algebra.groups.isomorphism import (
     direct_factors,
     one_of_each_type,
 )
-
 from tests.algebra.group_strategies import spellings, write_tables
 
 #: (subgroups, conjugacy classes), from the literature.

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm, Provenance
-from stl_algebra.algorithms.compose import matmul_tensor
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.families.orbits.orbit_types import OrbitType
 from stl_algebra.families.orbits.symmetry import Symmetry
 from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stl_algebra import sandwich
-from stl_algebra.algorithms.bilinear import TileFormat
-from stl_algebra.algorithms.compose import definition, permute_format, restrict
-from stl_algebra.algorithms.fit import nmse
+from stl_algebra.algorithms.compose import permute_format, restrict
+from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm, strassen, table, winograd

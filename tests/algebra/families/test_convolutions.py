@@ -5,7 +5,8 @@ import pytest
 
 from benchmarks.convolutions import gaussian_comparison, svd_error
 from stl_algebra import InvalidInput, TileFormat
-from stl_algebra.algorithms.fit import nmse, refit_decoder, truncate
+from stl_algebra.algorithms.fit import refit_decoder, truncate
+from stl_algebra.algorithms.scores import nmse
 from stl_algebra.exact.catalogue import strassen
 from stl_algebra.families import Request, family
 from stl_algebra.families.convolutions import (

@@ -4,23 +4,21 @@ import numpy as np
 import pytest
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, kronecker, matmul_tensor, verify
-from stl_algebra.algorithms.fit import (
+from stl_algebra.algorithms.colour import Colour
+from stl_algebra.algorithms.fit import best_decoder, refit_decoder, truncate
+from stl_algebra.algorithms.scores import (
     DTYPES,
-    Colour,
     amplification,
-    best_decoder,
     column_row_nmse,
     nmse,
-    refit_decoder,
     rounding_constant,
     total,
-    truncate,
 )
+from stl_algebra.errors import NoCandidate
 from stl_algebra.exact.catalogue import NAMED, exact_algorithm, rank_of_exact, strassen
 from stl_algebra.exact.discretise import discretise, polish_to_exact
 from stl_algebra.families import FAMILIES, Request, family
 from stl_algebra.families.fourier import fourier_algorithm
-from stl_algebra.families.registry import NoCandidate
 from stl_algebra.groups import parse_group
 from stl_algebra.triples.property import Triple, find_triple
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.orbits import find
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, TooLarge, matmul_tensor, sandwich, verify
-from stl_algebra.algorithms.fit import nmse
+from stl_algebra.algorithms.scores import nmse
 from stl_algebra.exact.catalogue import exact_algorithm, strassen
 from stl_algebra.families import Request, family
 from stl_algebra.families.orbits import (
@@ -33,7 +33,8 @@ from stl_algebra.families.orbits import (
 from stl_algebra.families.orbits.invariant import orbit_weights, random_starts
 from stl_algebra.families.orbits.symmetry import triples
 from stl_algebra.groups import parse_group
-from stl_algebra.numerics.cp.levenberg_marquardt import cp_gram, cp_gram_within, cp_levenberg_marquardt
+from stl_algebra.numerics.cp.derivatives import cp_gram, cp_gram_within
+from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
 
 SPELLINGS = [
     "S3/2/",

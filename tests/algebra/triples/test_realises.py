@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, TooLarge
-from stl_algebra.algorithms.fit import nmse, refit_decoder, truncate
+from stl_algebra.algorithms.fit import refit_decoder, truncate
+from stl_algebra.algorithms.scores import nmse
 from stl_algebra.families import Request, family
 from stl_algebra.families.fourier import fourier_algorithm
 from stl_algebra.groups import FiniteGroup, parse_group

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from safetensors import safe_open
 
 from stl_algebra import TileFormat, load_encoders, save_encoders
-from stl_algebra.algorithms.fit import nmse
+from stl_algebra.algorithms.scores import nmse
 from stl_algebra.exact.catalogue import strassen
 from stl_search.cli import main
 from stl_search.judging.sampled import sampled_error
-from stl_search.matrices.readers import load_matrices, random_pair
-from stl_search.study.queue import open_storage, open_study, without_password
+from stl_search.matrices.ensembles import random_pair
+from stl_search.matrices.readers import load_matrices
 from stl_search.study.run_folder import read_run
+from stl_search.study.storage import open_storage, open_study, without_password
 
 SMALL = ["run", "--group", "S3", "--tile", "2", "--rank", "6", "--matrices", "rademacher"]
 

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from stl_algebra.groups import isomorphic, parse_group, standard_names
 from stl_algebra.representations import real_irreps
 from stl_search.cli import main
-from stl_search.pictures.cayley import _even_point, edges, layout, save_picture
-from stl_search.study.queue import Settings
+from stl_search.pictures.cayley import save_picture
+from stl_search.pictures.layout import _even_point, edges, layout
+from stl_search.study.plan import Settings
 
 
 def call(*arguments):

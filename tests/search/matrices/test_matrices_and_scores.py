@@ -5,17 +5,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from stl_algebra import InvalidInput, TileFormat, definition
-from stl_algebra.algorithms.fit import nmse, truncate
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.scores import closed_form_scores, nmse
 from stl_algebra.exact.catalogue import strassen
 from stl_search.judging.baselines import BASELINES, baseline_error
-from stl_search.judging.sampled import (
-    closed_form_scores,
-    matrix_scores,
-    multiply_padded,
-    sampled_error,
-    spectral_norm,
-)
-from stl_search.matrices.readers import ENSEMBLES, load_matrices, make_pair, padded, random_pair, tile_colour
+from stl_search.judging.sampled import matrix_scores, multiply_padded, sampled_error, spectral_norm
+from stl_search.matrices.ensembles import ENSEMBLES, random_pair
+from stl_search.matrices.pair import make_pair
+from stl_search.matrices.readers import load_matrices
+from stl_search.matrices.tiling import padded, tile_colour
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from stl_search.study.queue import Settings, next_index, queue_up_to
+from stl_search.study.plan import Settings
+from stl_search.study.queue import next_index, queue_up_to
 from stl_search.study.strategies.stride import Record, next_arm
 
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))

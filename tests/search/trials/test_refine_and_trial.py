@@ -5,10 +5,13 @@ import pytest
 import torch
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, verify
-from stl_algebra.algorithms.fit import Colour, amplification, best_decoder, nmse, rounding_constant, total
+from stl_algebra.algorithms.colour import Colour
+from stl_algebra.algorithms.fit import best_decoder
+from stl_algebra.algorithms.scores import amplification, nmse, rounding_constant, total
+from stl_algebra.errors import NoCandidate
 from stl_algebra.exact.catalogue import exact_algorithm, strassen
-from stl_algebra.families.registry import NoCandidate
-from stl_search.trials.als import Target, als, from_batch, objective, prune, removal_costs, to_batch
+from stl_search.trials.als import Target, als, from_batch, objective, to_batch
+from stl_search.trials.prune import prune, removal_costs
 from stl_search.trials.trial import Entry, run_trial
 
 TILE = TileFormat(2, 3, 2)

@@ -6,12 +6,8 @@ import pytest
 import torch
 
 from stl_algebra import InvalidInput, TileFormat, matmul_tensor
-from stl_algebra.numerics.cp.levenberg_marquardt import (
-    cp_gradient,
-    cp_gram,
-    cp_levenberg_marquardt,
-    cp_reconstruct,
-)
+from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
+from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
 
 
 def random_factors(sides, rank, starts, seed):
