@@ -9,7 +9,7 @@ report.html, report.md, scores.csv, figures/    written by `report`
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from stl_algebra.errors import InvalidInput, StlError, Unavailable
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 from stl_search.study.plan import Settings
-from stl_search.study.storage import without_password
+from stl_search.study.urls import without_password
 
 FOLDER_VERSION = 1
 
@@ -55,7 +55,7 @@ class Run:
         return {
             "stl_folder_version": FOLDER_VERSION,
             "version": __version__,
-            "settings": asdict(self.settings),
+            "settings": self.settings.as_json(),
             "matrices": list(self.matrices),
             "storage": without_password(self.storage),
             "command": self.command,
@@ -73,8 +73,7 @@ def start_run(run: Run) -> None:
     if (run.folder / "run.json").is_file():
         existing = read_run(run.folder)
         if existing.settings != run.settings:
-            old, new = asdict(existing.settings), asdict(run.settings)
-            changed = ", ".join(f"{k} = {old[k]!r}" for k in old if old[k] != new[k])
+            changed = existing.settings.changed(run.settings)
             raise InvalidInput(
                 "out", expected=f"settings of the run in {run.folder} ({changed})", got="other settings",
                 hint="repeat them to continue it, or give another --out",

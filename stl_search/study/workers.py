@@ -20,8 +20,6 @@ from stl_search.study.queue import finished_indices, queue_up_to, release_abando
 from stl_search.study.run_folder import Run
 from stl_search.study.storage import open_storage, open_study
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class State:

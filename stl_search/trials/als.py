@@ -10,7 +10,6 @@ What does not belong here: exact algorithms (`exact.discretise`), choosing what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, target_tensor
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-
-#: Called after each sweep or pruning step with (what, done, of); for progress bars.
-Progress = Callable[[str, int, int], None]
+from stl_algebra.progress import Progress
 
 
 @dataclass(frozen=True)

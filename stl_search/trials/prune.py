@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stl_search.trials.als import Batch, Progress, Target, _gram, _right_hand_side, als, objective
+from stl_algebra.progress import Progress
+from stl_search.trials.als import Batch, Target, _gram, _right_hand_side, als, objective
 
 
 def removal_costs(target: Target, factors: Batch) -> Tensor:

@@ -150,7 +150,7 @@ def test_pictures_are_files_of_their_kind(tmp_path, ending, start):
 
 
 def test_isomorphic_groups_are_searched_once():
-    settings = Settings(("S3", "D3", "C2xC3", "C6", "Q8"), "2", 6, "bf16", 0, ("fourier",)).checked()
+    settings = Settings(("S3", "D3", "C2xC3", "C6", "Q8"), "2", 6, "bf16", 0, ("fourier",))
     assert settings.groups == ("S3", "C2xC3", "Q8")
     assert not any(
         isomorphic(parse_group(a), parse_group(b)) for a in settings.groups for b in settings.groups if a != b
