@@ -12,7 +12,7 @@ DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
 #: A path that is not followed by a test is not meant.
 NAMED_TEST = re.compile(r"(tests/[\w./-]+\.py)::(\w+(?:::\w+)*)")
 #: A citation may go on in the next line of a comment.
-CITATION = re.compile(r"theory[\s#]+notes,[\s#]+section[\s#]+(\d+)", re.IGNORECASE)
+CITATION = re.compile(r"theory(?:\.md|[\s#]+notes),[\s#]+section[\s#]+(\d+)", re.IGNORECASE)
 
 
 @cache

@@ -64,7 +64,7 @@ class Verification:
         if ring and not exact:
             return None  # how many entries are wrong is not in the certificate
         entries = algorithm.tile.x_size * algorithm.tile.w_size * algorithm.tile.y_size
-        message = _verdict(ring, entries, 0) if exact else _closeness(algorithm)
+        message = _verdict(ring, entries, 0) if exact else _undecided(algorithm)
         return cls(exact, ring, denominators, 0 if exact else None, gf2, algorithm.digest, message)
 
     def certificate(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
     denominators = [common_denominator(f) for f in (algorithm.encode_x, algorithm.encode_w, algorithm.decode)]
     digest = algorithm.digest
     if any(d is None for d in denominators):
-        return Verification(False, "", (), None, None, digest, _closeness(algorithm))
+        return Verification(False, "", (), None, None, digest, _undecided(algorithm))
     dx, dw, dd = (int(d) for d in denominators if d is not None)
     whole = [
         numerators(algorithm.encode_x, dx),
@@ -170,13 +170,18 @@ def _closeness(algorithm: BilinearAlgorithm) -> str:
     """How far a real algorithm is from the tensor, in words; rounding dust is no proof of exactness."""
     target = matmul_tensor(algorithm.tile)
     error = float(np.sum((algorithm.tensor() - target) ** 2)) / algorithm.tile.products
-    if error >= 1e-24:
-        return f"approximate, white NMSE {error:.3g}"
+    if error < 1e-24:
+        return "correct up to rounding, but not proven exact"
+    return f"approximate, white NMSE {error:.3g}"
+
+
+def _undecided(algorithm: BilinearAlgorithm) -> str:
+    """Why exact arithmetic has no say."""
     names = ("encode_x", "encode_w", "decode")
     culprit = next((n for n in names if common_denominator(getattr(algorithm, n)) is None), "no factor")
     return (
-        f"correct up to rounding, but not proven exact: {culprit} has an entry that is no rational number with "
-        f"a denominator of at most {LARGEST_DENOMINATOR}"
+        f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a denominator of at "
+        f"most {LARGEST_DENOMINATOR}"
     )
 
 

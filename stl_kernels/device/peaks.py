@@ -1,7 +1,7 @@
 """What a device reaches: measured curves kept on disk per device and version, and a table of common GPUs.
 
 A measured file is JSON in $STL_KERNELS_CACHE, or stl-algebra/peaks under $XDG_CACHE_HOME (~/.cache).
-What does not belong here: measuring (`peak_measurement`), the prediction (`roofline`).
+What does not belong here: measuring (`peak_measurement`), the prediction (`speed.prediction`).
 """
 
 from __future__ import annotations

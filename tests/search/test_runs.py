@@ -21,13 +21,16 @@ def proofs(monkeypatch):
     counts = {"proven": Counter(), "scored": Counter()}
     for module in (judged, encoders_file):
         for what, name in (("proven", "verify"), ("scored", "closed_form_scores")):
-
-            def counted(algorithm, original=getattr(module, name), what=what):
-                counts[what][algorithm.digest] += 1
-                return original(algorithm)
-
-            monkeypatch.setattr(module, name, counted)
+            monkeypatch.setattr(module, name, counting(counts[what], getattr(module, name)))
     return counts
+
+
+def counting(counter, original):
+    def counted(algorithm):
+        counter[algorithm.digest] += 1
+        return original(algorithm)
+
+    return counted
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a command imports: nothing heavy before it is known what is wanted, nothing of rooms that it does not need."""
+"""What a command imports: nothing heavy before it is known what is wanted, nothing of other rooms."""
 
 import subprocess
 import sys
@@ -6,8 +6,8 @@ import sys
 import pytest
 
 HEAVY = {
-    "torch", "numba", "optuna", "plotly", "matplotlib", "transformers", "sympy", "networkx", "spgrep", "scipy",
-    "sqlalchemy", "jinja2", "triton",
+    "torch", "numba", "optuna", "plotly", "matplotlib", "transformers", "sympy", "networkx", "spgrep",
+    "scipy", "sqlalchemy", "jinja2", "triton",
 }  # fmt: skip
 PROGRAM = """
 import sys
