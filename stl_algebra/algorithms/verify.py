@@ -180,8 +180,8 @@ def _undecided(algorithm: BilinearAlgorithm) -> str:
     names = ("encode_x", "encode_w", "decode")
     culprit = next((n for n in names if common_denominator(getattr(algorithm, n)) is None), "no factor")
     return (
-        f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a denominator of at "
-        f"most {LARGEST_DENOMINATOR}"
+        f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a denominator of "
+        f"at most {LARGEST_DENOMINATOR}"
     )
 
 

@@ -1,6 +1,7 @@
 """Measuring a device's peaks: the operator's own steps at several sizes, for the prediction to read off.
 
-What does not belong here: the figures' form and storage (`stl_kernels.device.peaks`), their use (`prediction`).
+What does not belong here: the figures' form and storage (`stl_kernels.device.peaks`), their use
+(`prediction`).
 """
 
 from __future__ import annotations
