@@ -5,19 +5,32 @@ What does not belong here: running the layer (`linear`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from stl_algebra.algorithms.tile import TileFormat
 from stl_kernels.contract.tiles import tiled_columns
+from stl_kernels.layers.factors import STLFactors
+from stl_kernels.layers.options import LayerOptions
 
-if TYPE_CHECKING:
-    from stl_kernels.layers.linear import STLLinear
+
+class Layer(Protocol):
+    """What is read of a layer: see `STLLinear`."""
+
+    in_features: int
+    out_features: int
+    tile: TileFormat
+    rank: int
+    options: LayerOptions
+    factors: STLFactors
+    encoded_w: torch.nn.Parameter
+    permutation: Tensor | None
 
 
 @torch.no_grad()
-def tile_row_map(layer: STLLinear) -> Tensor:
+def tile_row_map(layer: Layer) -> Tensor:
     """The linear map of one tile row, without bias: (n*K, n*M), float64; see `STLLinear.effective_map`."""
     t = layer.tile
     wide = [p.double() for p in (layer.factors.encode_x, layer.encoded_w, layer.factors.decode)]
@@ -35,7 +48,7 @@ def tile_row_map(layer: STLLinear) -> Tensor:
 
 
 @torch.no_grad()
-def mean_weight(layer: STLLinear) -> Tensor:
+def mean_weight(layer: Layer) -> Tensor:
     """What a row does to its own output, (M, K), mean over the n rows of a tile; in the layer's dtype.
 
     The diagonal blocks of `tile_row_map`, without forming it: r n k m + (k m r) L J multiplications.
@@ -55,7 +68,7 @@ def mean_weight(layer: STLLinear) -> Tensor:
     return out
 
 
-def _places(layer: STLLinear, device: torch.device) -> tuple[Tensor, Tensor]:
+def _places(layer: Layer, device: torch.device) -> tuple[Tensor, Tensor]:
     """Feature, before any permutation, at each place of the tiles, for inputs and outputs."""
     strided = layer.options.strided
     into = tiled_columns(layer.in_features, layer.tile.k, strided, device).reshape(-1)
@@ -63,7 +76,7 @@ def _places(layer: STLLinear, device: torch.device) -> tuple[Tensor, Tensor]:
     return into, onto
 
 
-def _features(layer: STLLinear, into: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
+def _features(layer: Layer, into: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
     """The features at the places that are no padding."""
     into, onto = into[into < layer.in_features], onto[onto < layer.out_features]
     return (into if layer.permutation is None else layer.permutation[into]), onto

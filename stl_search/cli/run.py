@@ -21,6 +21,7 @@ from stl_search.matrices.readers import MATRICES_HELP
 from stl_search.runs import DEFAULT_MATRICES, default_folder, load_pairs, search_and_report
 from stl_search.study.plan import Settings
 from stl_search.study.run_folder import Run
+from stl_search.study.strategies.base import STRATEGIES
 
 
 @click.command()
@@ -43,6 +44,13 @@ from stl_search.study.run_folder import Run
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default=STRATEGIES[0],
+    show_default=True,
+    help="What comes next within --budget.",
+)
+@click.option(
     "--storage",
     default="",
     help="Optuna storage URL shared by several machines; default: SQLite in the folder.",
@@ -62,6 +70,7 @@ def run(
     budget: float | None,
     jobs: int,
     seed: int,
+    strategy: str,
     storage: str,
     folder: Path | None,
     as_json: bool,
@@ -81,7 +90,8 @@ def run(
         err.print(f"{left_out} is the same group as {kept}: searched once", markup=False, soft_wrap=True)
     # Everything that can be wrong is looked at before the search begins.
     pairs = load_pairs(matrices)
-    started = Run(folder or default_folder(settings), settings, tuple(matrices), storage, command_line())
+    folder = folder or default_folder(settings)
+    started = Run(folder, settings, tuple(matrices), storage, command_line(), strategy)
     with progress_bar("run") as progress:
         result = search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
     if result.interrupted:

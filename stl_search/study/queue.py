@@ -29,7 +29,7 @@ from stl_algebra.algorithms.encoders_file import decode_algorithm, encode_algori
 from stl_algebra.errors import StlError
 from stl_algebra.families import FAMILIES
 from stl_search.study.plan import Settings
-from stl_search.study.strategies.stride import Record, next_arm
+from stl_search.study.strategies.base import Record, Strategy, strategy
 from stl_search.trials.trial import Entry, run_trial
 
 
@@ -81,7 +81,7 @@ def _queue(study: optuna.Study, settings: Settings, index: int) -> None:
     study.enqueue_trial(parameters, user_attrs={"index": index})
 
 
-def next_index(study: optuna.Study, settings: Settings) -> int:
+def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int:
     """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
 
     Families without groups are tried first: the exact algorithms among them are the bar for the others and
@@ -108,7 +108,7 @@ def next_index(study: optuna.Study, settings: Settings) -> int:
             record.in_flight + (not trial.state.is_finished()),
         )
     order = sorted(range(len(arms)), key=lambda i: (FAMILIES[arms[i][0]].uses_group, i))
-    arm = order[next_arm([records[i] for i in order])]
+    arm = order[choose([records[i] for i in order])]
     return next(i for i in itertools.count(arm, len(arms)) if i not in taken)
 
 
@@ -125,6 +125,7 @@ def work(
     trials: int | None = None,
     deadline: float | None = None,
     command: str = "",
+    by: str = "stride",
 ) -> None:
     """Claim and run entries until `trials` entries are finished or the deadline passes.
 
@@ -134,13 +135,15 @@ def work(
         trials: plan entries 0 .. trials-1; None for as many as time allows, in the order of `next_index`.
         deadline: value of `time.monotonic` after which nothing new is begun.
         command: stored in provenance.
+        by: name of the strategy that chooses the next entry where time is the bound.
     """
     limit = 1_000_000_000 if trials is None else trials
+    choose = strategy(by)
     while deadline is None or time.monotonic() < deadline:
         if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if trials is not None:
                 return
-            _queue(study, settings, next_index(study, settings))
+            _queue(study, settings, next_index(study, settings, choose))
         trial = study.ask()
         trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         index = int(trial.user_attrs.get("index", -1))

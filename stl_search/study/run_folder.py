@@ -32,6 +32,7 @@ class Run:
         matrices: the `--matrices` values.
         storage: URL, "" for the study.db in the folder.
         command: the command line that started it.
+        strategy: how a run bounded by time chooses what comes next; no part of the settings.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Run:
     matrices: tuple[str, ...]
     storage: str
     command: str
+    strategy: str = "stride"
 
     @property
     def storage_url(self) -> str:
@@ -59,6 +61,7 @@ class Run:
             "matrices": list(self.matrices),
             "storage": without_password(self.storage),
             "command": self.command,
+            "strategy": self.strategy,
         }
 
 
@@ -109,6 +112,7 @@ def read_run(folder: str | Path) -> Run:
             tuple(data["matrices"]),
             data["storage"],
             data["command"],
+            data.get("strategy", "stride"),
         )
     except StlError:
         raise

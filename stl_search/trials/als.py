@@ -95,7 +95,9 @@ def _update(target: Target, mode: int, factors: Batch, proximal: float) -> Tenso
     root, failed = torch.linalg.cholesky_ex(gram)
     if bool(failed.any()):
         # Dependent products: a larger ridge for this step only; the next sweep has new Grams.
-        root = torch.linalg.cholesky(gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype))
+        root = torch.linalg.cholesky(
+            gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        )
     return torch.cholesky_solve(right, root)
 
 

@@ -24,7 +24,7 @@ from stl_algebra.families import Request, family
 from stl_algebra.groups import FiniteGroup
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
-from stl_search.trials.prune import prune
+from stl_search.trials.prune import Beam, prune
 
 #: An algorithm whose total is within this factor of the best is preferred when it is exact.
 EXACT_PREFERENCE = 1.5
@@ -98,14 +98,12 @@ def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] |
     target = Target.of(tile, penalty)
     rng = np.random.default_rng(entry.seed)
     # Wide beams on small problems, narrow ones where a step is dear.
-    beam, branch, sweeps = [(2, 4, 60), (6, 4, 20), (4, 3, 40)][int(rng.integers(3))]
+    beam = (Beam(2, 4, 60), Beam(6, 4, 20), Beam(4, 3, 40))[int(rng.integers(3))]
     batch, path = prune(
         target,
         to_batch([start]),
         entry.rank,
         beam=beam,
-        branch=branch,
-        sweeps=sweeps,
         seed=entry.seed,
         keep_path=True,
         progress=progress,
