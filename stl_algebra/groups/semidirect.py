@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import gcd
 
 import numpy as np
+from sympy import factorint
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.groups.constructions import check_order, cyclic
@@ -171,3 +172,28 @@ def semidirect_cyclic(n: int, h: int, multiplier: int | None = None, name: str =
     action = np.arange(n) * multiplier % n
     acting = cyclic(h)
     return semidirect_product(cyclic(n), acting, [action] * len(acting.generators), name)
+
+
+def frobenius_parameters(order: int) -> tuple[int, int] | None:
+    """(p, q), p the largest prime with order = p q and q > 1 a divisor of p - 1; None if there is none."""
+    for p in sorted(factorint(order), reverse=True) if order > 1 else ():
+        q = order // p
+        if q > 1 and (p - 1) % q == 0:
+            return int(p), int(q)
+    return None
+
+
+def frobenius(order: int) -> FiniteGroup:
+    """F_(p q) = C_p : C_q with a faithful action; see `frobenius_parameters`.
+
+    Raises:
+        InvalidInput: no p and q have this product.
+        TooLarge: above the limit.
+    """
+    check_order(order, f"F{order}")
+    parameters = frobenius_parameters(order)
+    if parameters is None:
+        raise InvalidInput(
+            f"group F{order}", expected="an order p q with p prime and q > 1 dividing p - 1", got=order
+        )
+    return semidirect_cyclic(*parameters, name=f"F{order}")
