@@ -79,6 +79,7 @@ def quaternion(order: int) -> FiniteGroup:
             f"group Q{order}",
             expected="an order 8, 16, 32, ... for a generalised quaternion group",
             got=order,
+            hint="" if order % 4 else f"the dicyclic group of order {order} is Dic{order // 4}",
         )
     return dicyclic(order // 4, f"Q{order}")
 
@@ -249,11 +250,10 @@ def from_closure(
     """
     elements = closure(identity, generators, product, name)
     number = {element: i for i, element in enumerate(elements)}
-    table = _table_from_generators(
-        len(elements),
-        [[number[product(element, generator)] for element in elements] for generator in generators],
-    )
-    chosen = _without_identity([number[g] for g in generators])
+    moves = [[number[product(element, generator)] for element in elements] for generator in generators]
+    table = _table_from_generators(len(elements), moves)
+    # A generator may be another representative of its coset than the one that is listed.
+    chosen = _without_identity([move[0] for move in moves])
     return FiniteGroup(table, name, generators=chosen, check=False)
 
 

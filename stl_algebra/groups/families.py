@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import product
 from math import factorial, isqrt
 
-from sympy import factorint, isprime
+from sympy import isprime
 
 from stl_algebra.groups import constructions, matrix_groups, semidirect
+from stl_algebra.groups.fields import is_field_order
 from stl_algebra.groups.group import FiniteGroup
 
 
@@ -39,7 +40,7 @@ class Family:
         exists: whether the parameters make a member that recognition should name.
         least: first parameter from which on members may be non-abelian; None when all are abelian.
         listed: parameters of the members of order up to 60 that the list of names shows.
-        aliases: other people's symbols.
+        aliases: other people's symbols; one that ends with "(" has its parameter in parentheses.
         parameters: how many.
         parentheses: whether a single parameter stands in parentheses; two always do.
         other_names: further names of the member with these parameters.
@@ -76,35 +77,37 @@ class Family:
         yield from (p for p in grid if self.order(*p) == order and self.exists(*p))
 
 
+def _over_field(degree: int, q: int) -> bool:
+    return is_field_order(q)
+
+
 def _ones(*numbers: int) -> tuple[tuple[int, ...], ...]:
     return tuple((n,) for n in numbers)
-
-
-def _is_field(q: int) -> bool:
-    return len(factorint(q)) == 1
 
 
 #: The most usual names of a group first: recognition keeps this order.
 FAMILIES: tuple[Family, ...] = (
     Family(
         "C", constructions.cyclic, lambda n: n, "cyclic group of order 8", ("C8",),
-        least=None, listed=_ones(*range(1, 33), 48, 60), aliases=("Z", "Cyc"),
+        least=None, listed=_ones(*range(1, 33), 48, 60), aliases=("Z", "Cyc(", "CyclicGroup("),
     ),
     Family(
         "S", constructions.symmetric, lambda n: factorial(min(n, 20)), "symmetric group on 4 points", ("S4",),
-        least=3, listed=_ones(3, 4), aliases=("Sym",),
+        least=3, listed=_ones(3, 4), aliases=("Sym(", "SymmetricGroup("),
     ),
     Family(
         "A", constructions.alternating, lambda n: max(1, factorial(min(n, 20)) // 2),
-        "alternating group on 4 points", ("A4",), least=4, listed=_ones(4, 5), aliases=("Alt",),
+        "alternating group on 4 points", ("A4",), least=4, listed=_ones(4, 5),
+        aliases=("Alt(", "AlternatingGroup("),
     ),
     Family(
         "Q", constructions.quaternion, lambda n: n, "generalised quaternion groups of order 8, 16, 32, ...",
         ("Q8", "Q16"), exists=lambda n: n & (n - 1) == 0, least=8, listed=_ones(8, 16, 32),
+        aliases=("QuaternionGroup(",),
     ),
     Family(
         "D", constructions.dihedral, lambda n: 2 * n, "dihedral group of order 8 (symmetries of the square)",
-        ("D4",), least=3, listed=_ones(*range(3, 17), 24, 30), aliases=("Dih",),
+        ("D4",), least=3, listed=_ones(*range(3, 17), 24, 30),
     ),
     Family(
         "Dic", constructions.dicyclic, lambda n: 4 * n, "dicyclic group of order 12", ("Dic3",),
@@ -112,18 +115,23 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "PSL", matrix_groups.projective_special_linear, matrix_groups.order_of_psl,
-        "projective special linear group over a prime field", ("PSL(2,7)",),
-        exists=lambda d, q: d == 2 and isprime(q), least=2, listed=((2, 3), (2, 5)), parameters=2,
+        "projective special linear group over the field with 7 elements; any prime power", ("PSL(2,7)",),
+        exists=_over_field, least=2, listed=((2, 3), (2, 4), (2, 5)), parameters=2,
     ),
     Family(
         "SL", matrix_groups.special_linear, matrix_groups.order_of_sl,
-        "special linear group over a prime field: determinant 1", ("SL(2,3)",),
-        exists=lambda d, q: d == 2 and isprime(q), least=2, listed=((2, 2), (2, 3)), parameters=2,
+        "special linear group: matrices of determinant 1", ("SL(2,3)",),
+        exists=_over_field, least=2, listed=((2, 2), (2, 3), (2, 4)), parameters=2,
     ),
     Family(
         "GL", matrix_groups.general_linear, matrix_groups.order_of_gl,
-        "general linear group over a prime field: invertible matrices", ("GL(2,3)",),
-        exists=lambda d, q: d == 2 and isprime(q), least=2, listed=((2, 3),), parameters=2,
+        "general linear group: invertible matrices", ("GL(2,3)",),
+        exists=_over_field, least=2, listed=((2, 3),), parameters=2,
+    ),
+    Family(
+        "PGL", matrix_groups.projective_general_linear, matrix_groups.order_of_sl,
+        "projective general linear group", ("PGL(2,7)",),
+        exists=_over_field, least=2, listed=((2, 3),), parameters=2,
     ),
     Family(
         "He", constructions.heisenberg, lambda p: p**3, "Heisenberg group over F_3, order 27", ("He(3)",),
@@ -137,10 +145,24 @@ FAMILIES: tuple[Family, ...] = (
         other_names=lambda n: ("C{}:C{}".format(*(semidirect.frobenius_parameters(n) or ())),),
     ),
     Family(
-        "AGL", matrix_groups.affine, lambda d, q: q**d * matrix_groups.order_of_gl(d, q),
-        "affine maps x -> g x + h of the field with 8 elements, order 8 * 7; any prime power", ("AGL(1,8)",),
-        exists=lambda d, q: d == 1 and _is_field(q), least=1, listed=((1, 4), (1, 5), (1, 7), (1, 8)),
-        parameters=2,
+        "AGL", matrix_groups.affine, matrix_groups.order_of_agl,
+        "affine maps x -> g x + h of the field with 8 elements, order 8 * 7, or of the plane over F_3",
+        ("AGL(1,8)", "AGL(2,3)"), exists=_over_field, least=1,
+        listed=((1, 4), (1, 5), (1, 7), (1, 8)), parameters=2,
+    ),
+    Family(
+        "ASL", matrix_groups.affine_special, matrix_groups.order_of_asl,
+        "affine maps x -> g x + h with g of determinant 1, order 9 * 24", ("ASL(2,3)",),
+        exists=_over_field, least=2, parameters=2,
+    ),
+    Family(
+        "SD", semidirect.semidihedral, lambda n: n, "semidihedral groups C8:C2(3), C16:C2(7), ... by order",
+        ("SD16", "SD32"), exists=lambda n: n & (n - 1) == 0, least=16, listed=_ones(16, 32), aliases=("QD",),
+    ),
+    Family(
+        "M", semidirect.modular, lambda n: n, "modular groups C8:C2(5), C9:C3(4), ... by order p^n",
+        ("M16", "M27"), exists=lambda n: semidirect.modular_parameters(n) is not None, least=16,
+        listed=_ones(16, 27, 32),
     ),
 )  # fmt: skip
 

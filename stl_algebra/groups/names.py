@@ -7,7 +7,6 @@ group or its name. What does not belong here: how the tables are computed (`cons
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -16,18 +15,25 @@ from typing import Protocol, TypeVar, cast
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.groups import constructions as make
 from stl_algebra.groups.families import FAMILIES, Family
-from stl_algebra.groups.grammar import NAME_TABLE, SPELLINGS
+from stl_algebra.groups.foreign import FOREIGN, structure
+from stl_algebra.groups.grammar import SPELLINGS
 from stl_algebra.groups.group import FiniteGroup
-from stl_algebra.groups.semidirect import automorphism, semidirect_cyclic, semidirect_product
-from stl_algebra.groups.words import letters
+from stl_algebra.groups.hints import nearest_line, respellings
+from stl_algebra.groups.semidirect import semidirect_by_text
+from stl_algebra.groups.wreath import wreath_product
 
 Result = TypeVar("Result", covariant=True)
 
 
 def _pattern(family: Family) -> re.Pattern[str]:
-    numbers = r"\s*,\s*".join([r"(\d+)"] * family.parameters)
+    """The family's symbol or an alias, and its parameters as groups; those of the form not taken are None."""
     bare = family.parameters == 1 and not family.parentheses
-    return re.compile(family.symbol + (numbers if bare else rf"\(\s*{numbers}\s*\)"))
+    numbers = r"\s*,\s*".join([r"(\d+)"] * family.parameters)
+    direct = [name for name in (family.symbol, *family.aliases) if not name.endswith("(")]
+    called = [re.escape(name) for name in family.aliases if name.endswith("(")]
+    forms = [f"(?:{'|'.join(direct)})" + (f"_?{numbers}" if bare else rf"\(\s*{numbers}\s*\)")]
+    forms += [rf"(?:{'|'.join(called)})\s*{numbers}\s*\)"] if called else []
+    return re.compile("|".join(forms))
 
 
 _ATOMS = [(_pattern(family), family) for family in FAMILIES]
@@ -48,7 +54,7 @@ def _parse_cached(text: str) -> FiniteGroup:
 def parse_group(text: str) -> FiniteGroup:
     """The group with that name; see `grammar.GRAMMAR` for the spellings. White space does not count.
 
-    The result's name is the canonical spelling: no white space, no needless parentheses.
+    The result's name is the canonical spelling: no white space, no needless parentheses, no foreign names.
 
     Raises:
         InvalidInput: the name is not in the grammar (lists it), or its parameters make no group.
@@ -104,41 +110,27 @@ def cached_by_group(
 
 
 def _unknown(text: str) -> InvalidInput:
-    near = suggestion(text)
+    near, line = suggestion(text), nearest_line(text)
     return InvalidInput(
         "group",
         expected=f"a name such as {SPELLINGS}",
         got=repr(text),
-        hint=f"did you mean {near}?" if near else "",
+        hint=f"did you mean {near}?" if near else f"nearest in the grammar is {line}" if line else "",
     )
-
-
-#: Symbols of the families by their lower case, other people's too.
-_SYMBOLS = {name.lower(): f.symbol for f in FAMILIES for name in (f.symbol, *f.aliases)}
-
-_BARE = "|".join(f.symbol for f in FAMILIES if f.parameters == 1 and not f.parentheses)
 
 
 def suggestion(text: str) -> str:
-    """A valid name that someone who typed `text` may have meant, "" when none is near."""
-    pattern = "|".join(sorted((re.escape(k) for k in _SYMBOLS), key=len, reverse=True))
-    respelled = re.sub(
-        rf"(?i)({pattern})(?=_?\(?_?\d)", lambda m: _SYMBOLS[m[1].lower()], re.sub(r"\s+|_", "", text)
-    )
-    respelled = re.sub(r"[X*]", "x", respelled)
-    for attempt in (respelled, re.sub(rf"\b({_BARE})\((\d+)\)", r"\1\2", respelled)):
-        if attempt != text and len(attempt) < 80 and "table:" not in attempt:
-            try:
-                return _Parser(attempt, suggest=False).whole().name
-            except StlError:
-                continue
-    near = difflib.get_close_matches(text, NAME_TABLE, n=1, cutoff=0.75)
-    return near[0] if near else ""
+    """The canonical name of the group that the text names with a slip of the hand, "" when there is none."""
+    for attempt in respellings(text):
+        try:
+            return _Parser(attempt, suggest=False).whole().name
+        except StlError:
+            continue
+    return ""
 
 
 #: How tightly a spelling holds together: what stands in parentheses inside what.
-_PRODUCT, _SEMIDIRECT, _POWER, _ATOM = range(4)
-
+_PRODUCT, _SEMIDIRECT, _WREATH, _POWER, _ATOM = range(5)
 
 #: Parentheses within each other, far below the depth of Python's recursion.
 _DEEPEST = 50
@@ -147,8 +139,9 @@ _DEEPEST = 50
 class _Parser:
     """Recursive descent; every method returns the group under its canonical name and how tightly it holds.
 
-    product: semidirect ("x" semidirect)*, semidirect: power (":" power action?)*,
-    power: atom ("^" number)?, atom: a family with its parameters, perm:, table:, or "(" product ")".
+    product: semidirect ("x" semidirect)*, semidirect: wreath (":" wreath action?)*,
+    wreath: power ("wr" power)*, power: atom ("^" number)?, atom: a family with its parameters, perm:, table:,
+    a foreign name or "(" product ")".
     """
 
     def __init__(self, text: str, *, suggest: bool = True) -> None:
@@ -184,7 +177,7 @@ class _Parser:
     def product(self) -> tuple[FiniteGroup, int]:
         """semidirect ("x" semidirect)*"""
         factors = [self.semidirect()]
-        while self.take("[x×]"):
+        while self.take("[xX×]"):
             factors.append(self.semidirect())
         if len(factors) == 1:
             return factors[0]
@@ -192,15 +185,33 @@ class _Parser:
         return make.direct_product([group for group, _ in factors], name), _PRODUCT
 
     def semidirect(self) -> tuple[FiniteGroup, int]:
-        """power (":" power action?)*"""
-        left = self.power()
-        while self.take(":"):
-            right = self.power()
-            # (A:B):C is written A:B:C; a right side that is not a power or an atom has parentheses.
-            name = f"{_wrapped(left, _SEMIDIRECT)}:{_wrapped(right, _POWER)}"
+        """wreath (":" wreath action?)*"""
+        left = self.wreath()
+        while self.take("[:⋊]"):
+            right = self.wreath()
+            # (A:B):C is written A:B:C; a right side that is itself a product has parentheses.
+            name = f"{_wrapped(left, _SEMIDIRECT)}:{_wrapped(right, _WREATH)}"
             action = self.take(r"\(([^()]*)\)")
-            left = _semidirect(left[0], right[0], name, action[1] if action else None), _SEMIDIRECT
+            printed_by_gap = "" if action else structure(name)
+            if printed_by_gap:
+                left = self.nested(printed_by_gap)
+            else:
+                given = action[1] if action else None
+                left = semidirect_by_text(left[0], right[0], name, given), _SEMIDIRECT
         return left
+
+    def wreath(self) -> tuple[FiniteGroup, int]:
+        """power ("wr" power)*"""
+        left = self.power()
+        while self.take("wr|≀"):
+            right = self.power()
+            name = f"{_wrapped(left, _WREATH)}wr{_wrapped(right, _POWER)}"
+            left = wreath_product(left[0], right[0], name), _WREATH
+        return left
+
+    def nested(self, spelling: str) -> tuple[FiniteGroup, int]:
+        """The group that another spelling names."""
+        return _Parser(spelling, suggest=False).product()
 
     def power(self) -> tuple[FiniteGroup, int]:
         """atom ("^" number)?"""
@@ -233,12 +244,17 @@ class _Parser:
         table = self.take(r"table:[^()]*")
         if table:
             return make.from_file(table[0].strip()), _PRODUCT
+        for pattern, translate in FOREIGN:
+            match = self.take(pattern)
+            if match:
+                return self.nested(translate(match))
         for pattern, family in _ATOMS:
             match = self.take(pattern)
             if match:
-                if any(len(g) > 6 for g in match.groups()):
+                numbers = [g for g in match.groups() if g is not None]
+                if any(len(g) > 6 for g in numbers):
                     raise InvalidInput("group", expected="a size of at most six digits", got=match[0])
-                return family.build(*map(_positive, match.groups())), _ATOM
+                return family.build(*map(_positive, numbers)), _ATOM
         raise self.unknown()
 
     def permutations(self) -> FiniteGroup:
@@ -262,43 +278,3 @@ def _wrapped(parsed: tuple[FiniteGroup, int], at_least: int) -> str:
     """The name, in parentheses unless it holds together at least that tightly."""
     group, tightness = parsed
     return group.name if tightness >= at_least else f"({group.name})"
-
-
-def _semidirect(normal: FiniteGroup, acting: FiniteGroup, name: str, action: str | None) -> FiniteGroup:
-    """N:H with its action as text: a multiplier, lists of images, or None for the faithful cyclic one."""
-    both_cyclic = all(len(g.generators) <= 1 for g in (normal, acting))
-    if both_cyclic and (action is None or action.isdigit()):
-        multiplier = None if action is None else int(action[:7])
-        full = name if action is None else f"{name}({multiplier})"
-        return semidirect_cyclic(normal.order, acting.order, multiplier, full)
-    if action is None:
-        raise InvalidInput(
-            f"semidirect product {name}",
-            expected=f"an action in parentheses: the images of {', '.join(letters(normal))} of {normal.name}",
-            got="none",
-            hint=f"for instance {name}({letters(normal)[0]}->{letters(normal)[0]}^-1), or put parentheses "
-            "around what belongs together",
-        )
-    parts = re.sub(r"\s+", "", action).split(";")
-    full = f"{name}({';'.join(parts)})"
-    maps = [_images(part, full) for part in parts]
-    try:
-        actions = [automorphism(normal, images) for images in maps]
-    except InvalidInput as error:
-        raise InvalidInput(f"semidirect product {full}", expected=error.expected, got=error.got) from error
-    return semidirect_product(normal, acting, actions, full)
-
-
-def _images(text: str, name: str) -> dict[str, str]:
-    """{"a": "b", "b": "ab"} from "a->b,b->ab"; nothing from ""."""
-    images: dict[str, str] = {}
-    for part in filter(None, text.split(",")):
-        letter, arrow, word = part.partition("->")
-        if not arrow or not re.fullmatch("[a-z]", letter) or not word or letter in images:
-            raise InvalidInput(
-                f"semidirect product {name}",
-                expected="an action such as a->b,b->ab with every generator at most once",
-                got=repr(part),
-            )
-        images[letter] = word
-    return images

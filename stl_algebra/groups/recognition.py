@@ -17,6 +17,7 @@ from stl_algebra.groups.families import FAMILIES
 from stl_algebra.groups.group import FiniteGroup, IntArray
 from stl_algebra.groups.isomorphism import isomorphic
 from stl_algebra.groups.names import cached_by_group, parse_group
+from stl_algebra.groups.small_groups import known_numbers
 
 #: Groups that are neither in a family nor direct products: with them every group of order below 32 is named.
 _SPORADIC = {
@@ -43,6 +44,19 @@ def standard_names(group: FiniteGroup) -> tuple[str, ...]:
         names += _cyclic_extensions(group)
     names += [n for n in _SPORADIC.get(group.order, ()) if isomorphic(parse_group(n), group)]
     return tuple(dict.fromkeys(names))
+
+
+@cached_by_group(maxsize=1024)
+def small_group_number(group: FiniteGroup) -> tuple[int, int] | None:
+    """(order, number) in GAP's small groups library, None where the number is not known here.
+
+    Raises:
+        InvalidInput, TooLarge: a spelling names no group, as `parse_group`.
+    """
+    for number, name in known_numbers(group.order).items():
+        if isomorphic(parse_group(name), group):
+            return group.order, number
+    return None
 
 
 def _power_product(parts: Sequence[str]) -> str:
