@@ -43,12 +43,12 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python -m stl_algebra.benchmarks
-	$(BIN)/python -m stl_kernels.benchmarks
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.cpu_layers
 
 bench-gpu: $(STAMP)
-	$(BIN)/python -m stl_kernels.bench_gpu
-	$(BIN)/python -m stl_kernels.benchmarks --draw results/gpu/layer.json
+	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.cpu_layers --draw results/gpu/layer.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-run

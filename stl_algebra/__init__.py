@@ -3,20 +3,21 @@
 The public names of the package; the modules' first lines say what each holds.
 """
 
-from stl_algebra.bilinear import BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.encoders_file import EncodersFile, load_encoders, save_encoders
-from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
-from stl_algebra.exact import Verification, require_exact, verify
-from stl_algebra.matmul_tensor import (
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.compose import (
     cyclic_shift,
-    definition,
     direct_sum,
     kronecker,
-    matmul_tensor,
     permute_format,
     sandwich,
     transpose,
 )
+from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders, save_encoders
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import definition, matmul_tensor
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.algorithms.verify import Verification, require_exact, verify
+from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
 from stl_algebra.version import __version__
 
 __all__ = [

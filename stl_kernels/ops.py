@@ -1,6 +1,6 @@
 """The ops, registered with torch.library under one schema each (namespace `stl_kernels`).
 
-Sizes: X (N, K), I = ceil(N/n) tile rows, L = ceil(K/k), J = ceil(M/m); `stl_kernels.tiles` says which entries
+Sizes: X (N, K), I = ceil(N/n) tile rows, L = ceil(K/k), J = ceil(M/m); `contract.tiles` says which entries
 make a tile and what `permutation` and `strided` mean.
 
     encode     encoded[rho, I, L]  = sum_a factor[rho, a] vec(X_IL)[a]                      (r, I, L)
@@ -11,7 +11,7 @@ make a tile and what `permutation` and `strided` mean.
 
 The first four are closed under differentiation: each one's gradients are again among them, so gradients of
 any order exist.
-Each op takes the fields of its type in `stl_kernels.calls`, in their order, and returns a new contiguous
+Each op takes the fields of its type in `contract.calls`, in their order, and returns a new contiguous
 tensor. Under autocast all float operands are cast to the autocast dtype (float64 is left alone), as for
 torch's own matrix products. NaN or an infinity in a factor is refused where the factor is on the CPU; on a
 GPU no op reads it (that would stall the device) and it passes into the result, as for torch's products.
@@ -28,7 +28,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from stl_kernels.calls import Call, Core, Correlate, Decode, Encode, Linear
+from stl_kernels.contract.calls import Call, Core, Correlate, Decode, Encode, Linear
 
 NAMESPACE = "stl_kernels"
 _LIBRARY: Any = cast(Any, torch.library.Library)(NAMESPACE, "DEF")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from stl_algebra import TileFormat, load_encoders, save_encoders
-from stl_algebra.error import truncate
-from stl_algebra.known import exact_algorithm
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.exact.catalogue import exact_algorithm
 from stl_kernels import STLLinear
-from stl_search.matrices import load_matrices
-from stl_search.scores import sampled_error
+from stl_search.judging.sampled import sampled_error
+from stl_search.matrices.readers import load_matrices
 
 
 @pytest.mark.parametrize("rank", [49, 32])

@@ -12,8 +12,9 @@ from itertools import product
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, TileFormat
-from stl_algebra.known import exact_algorithm, rank_of_exact
+from stl_algebra.algorithms.bilinear import Array
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.representations.irreps import RealType
 
 Factors = tuple[Array, Array, Array]

@@ -20,14 +20,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.error import refit_decoder
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.fit import refit_decoder
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families.fourier import fourier_products
 from stl_algebra.families.registry import Request, register
-from stl_algebra.families.triple_product import find_triple
 from stl_algebra.groups.group import FiniteGroup, IntArray
 from stl_algebra.representations.fourier import FourierBlock, fourier_basis
+from stl_algebra.triples.property import find_triple
 
 #: A candidate has up to this many times the products asked for; the search prunes the rest.
 _SURPLUS = 1.5

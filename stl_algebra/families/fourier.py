@@ -8,18 +8,21 @@ and read the result. Exact when the triple has the TPP, an approximate product o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
-from stl_algebra.error import nmse, truncate
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.compose import kronecker
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import NoCandidate
 from stl_algebra.families.algebra_products import block_product
-from stl_algebra.families.registry import NoCandidate, Request, register
-from stl_algebra.families.triple_product import Triple, find_triple
+from stl_algebra.families.registry import Request, register
 from stl_algebra.groups.group import FiniteGroup
-from stl_algebra.matmul_tensor import kronecker
 from stl_algebra.representations.fourier import FourierBasis, FourierBlock, fourier_basis
+from stl_algebra.triples.property import Triple, find_triple
 
 #: Above this many products a candidate is too slow to prune.
 _LARGEST_RANK = 600
@@ -99,10 +102,7 @@ def fourier_spectral(request: Request) -> BilinearAlgorithm:
         return whole
     kept = [truncate(whole, request.rank, method=method) for method in ("backward", "greedy")]
     best = min(kept, key=nmse)
-    return best.renamed(
-        f"fourier-spectral({request.group.name})",
-        replace(best.provenance, family="fourier-spectral"),
-    )
+    return best.renamed(f"fourier-spectral({request.group.name})")
 
 
 def _split(tile: TileFormat) -> tuple[TileFormat, TileFormat] | None:
@@ -143,6 +143,5 @@ def fourier_power(request: Request) -> BilinearAlgorithm:
         )
     algorithm = _power(request.group, request.tile, request.seed)
     return algorithm.renamed(
-        f"fourier-power({request.group.name})",
-        Provenance(family="fourier-power", groups=(request.group.name,), steps=algorithm.provenance.steps),
+        f"fourier-power({request.group.name})", Provenance(steps=algorithm.provenance.steps)
     )

@@ -3,8 +3,7 @@
 The only part of `stl_algebra` that imports torch; `import stl_algebra` does not load it.
 """
 
-from stl_algebra.numerics.cp_levenberg_marquardt import CPFit, cp_levenberg_marquardt
-from stl_algebra.numerics.dynamic_least_squares import DynamicLeastSquares
+from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt
 from stl_algebra.numerics.gauss_newton import (
     CPProblem,
     FunctionProblem,
@@ -12,13 +11,14 @@ from stl_algebra.numerics.gauss_newton import (
     GaussNewtonOptimizer,
     NetworkProblem,
 )
-from stl_algebra.numerics.held_out import HeldOutStop
-from stl_algebra.numerics.least_squares_file import (
+from stl_algebra.numerics.least_squares.journal import (
     JournaledLeastSquares,
     load_least_squares,
     save_least_squares,
 )
-from stl_algebra.numerics.normal_solve import Solution
+from stl_algebra.numerics.least_squares.solve import Solution
+from stl_algebra.numerics.least_squares.stopping import HeldOutStop
+from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
 from stl_algebra.numerics.sketches import Sketch, make_sketch
 
 __all__ = [

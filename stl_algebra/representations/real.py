@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stl_algebra.bilinear import Array
+from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.groups.group import FiniteGroup
 from stl_algebra.groups.names import cached_by_group
 from stl_algebra.representations.irreps import ComplexArray, Irrep, RealType, complex_irreps

@@ -1,6 +1,6 @@
 """The registry of backends: implementations of the five ops under one signature, chosen by name.
 
-A backend knows tensors only; shapes and dtypes were checked by `stl_kernels.calls` before it is called.
+A backend knows tensors only; shapes and dtypes were checked by `contract.calls` before it is called.
 `auto` is a fixed rule, not a fallback: float64 and devices other than CPU and CUDA take `reference`, the CPU
 takes `cpu`, CUDA takes `triton`. A backend that cannot run raises `Unavailable`, also when `auto` chose it.
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput, Unavailable
-from stl_kernels.tiles import Cut
+from stl_kernels.contract.tiles import Cut
 
 if TYPE_CHECKING:
-    from stl_kernels.calls import Linear
+    from stl_kernels.contract.calls import Linear
 
 AUTO = "auto"
 

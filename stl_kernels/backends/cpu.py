@@ -8,7 +8,7 @@ so that they stay in the cache. The whole layer runs in blocks of hundreds of ti
 kept: fresh memory would cost more to touch than to compute in. There is no loop over tiles or over the r
 products.
 
-What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.calls`).
+What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.contract.calls`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from stl_kernels.backends import refuse_fused
-from stl_kernels.calls import Linear
-from stl_kernels.tiles import Cut, ceil_div, from_tiles, to_tiles
+from stl_kernels.contract.calls import Linear
+from stl_kernels.contract.tiles import Cut, ceil_div, from_tiles, to_tiles
 
 # Encoded operand and products of one block of tile rows; the most that a thread keeps between calls.
 _WORKSPACE_BYTES = 64 << 20

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stl_kernels.backends import refuse_fused
-from stl_kernels.calls import Linear
-from stl_kernels.tiles import Cut, from_tiles, to_tiles
+from stl_kernels.contract.calls import Linear
+from stl_kernels.contract.tiles import Cut, from_tiles, to_tiles
 
 
 class ReferenceBackend:

@@ -2,12 +2,12 @@
 
 float32 products use tf32 exactly where `torch.get_float32_matmul_precision()` allows it.
 The core is the Triton kernel or the vendor's strided-batched GEMM (`torch.bmm`), whichever was measured
-faster for the shape on this device (`stl_kernels.autotune`); under Triton's interpreter, the kernel.
+faster for the shape on this device (`stl_kernels.device.autotune`); under Triton's interpreter, the kernel.
 Core and decode run in one kernel where a call asks for it. Where a call leaves it open, the measurement on
-disk for its shape decides, without one the roofline rule (`stl_kernels.step_times`); the interpreter never
+disk for its shape decides, without one the roofline rule (`device.step_times`); the interpreter never
 does it unasked.
 
-What does not belong here: the kernels (`triton_kernels`), measuring and remembering (`stl_kernels.autotune`).
+What does not belong here: the kernels (`triton_kernels`), measuring and remembering (`device.autotune`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from stl_algebra.errors import Unavailable
-from stl_kernels import autotune
-from stl_kernels.backends.blocks import CORE_BLOCKS, Block, entries_at_once, fused_blocks, power
-from stl_kernels.calls import Linear
-from stl_kernels.peaks import gpu_of_model
-from stl_kernels.step_times import step_times
-from stl_kernels.tiles import TILINGS, Cut, ceil_div, to_tiles
+from stl_kernels.contract.calls import Linear
+from stl_kernels.contract.tiles import TILINGS, Cut, ceil_div, to_tiles
+from stl_kernels.device import autotune
+from stl_kernels.device.blocks import CORE_BLOCKS, Block, entries_at_once, fused_blocks, power
+from stl_kernels.device.peaks import gpu_of_model
+from stl_kernels.device.step_times import step_times
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Block rows that are walked together.

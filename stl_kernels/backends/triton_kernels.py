@@ -20,7 +20,7 @@ import triton.language as tl
 
 @triton.jit
 def _columns(tile, entry, side, tiles, STRIDED: tl.constexpr):
-    # Column, before any permutation, of entry j of tile L; see stl_kernels.tiles.
+    # Column, before any permutation, of entry j of tile L; see stl_kernels.contract.tiles.
     return entry * tiles + tile if STRIDED else tile * side + entry
 
 

@@ -26,8 +26,8 @@ from stl_algebra.groups.foreign import convention
 from stl_algebra.groups.words import letters, words
 from stl_algebra.representations import RealType, character_table, complex_irreps, real_irreps
 from stl_algebra.representations.character_values import exact_character_table
-from stl_search.cayley import check_picture_path, save_picture
 from stl_search.cli.common import echo_json, json_option, out
+from stl_search.pictures.cayley import check_picture_path, save_picture
 
 #: Subgroups that `group` looks for before it says that there are too many: seconds.
 _MOST_SUBGROUPS = 5000

@@ -9,24 +9,14 @@ import matplotlib
 import numpy as np
 import plotly.graph_objects as go
 
-from stl_algebra.bilinear import BilinearAlgorithm
-from stl_algebra.error import column_row_nmse
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.scores import column_row_nmse
 from stl_algebra.groups import FiniteGroup
-from stl_algebra.groups.words import words
+from stl_algebra.precision import precision
 from stl_algebra.representations import fourier_basis
-from stl_search.cayley import PALETTE, edges, generator_label, layout
+from stl_search.pictures.style import ACCENT, HALF_WIDTH, PLOTLY_LAYOUT, SERIES
 from stl_search.report.content import Content
 
-_ACCENT = "#b5341c"
-_PALETTE = ["#1f6fb4", "#2aa198", "#6c4f8c", "#d17ab0", "#2f8f46", "#9bbf1f", "#d9912b", "#555555"]
-_LAYOUT: dict[str, Any] = {
-    "template": "simple_white",
-    "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},
-    "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
-}
-#: Two figures stand side by side on the page; plotly measures before the page is laid out.
-_HALF_WIDTH = 500
-_DTYPE_WORDS = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32", "fp32": "float32"}
 #: Below this an error is drawn at the edge of a logarithmic axis.
 _FLOOR = 1e-7
 
@@ -37,7 +27,7 @@ def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[flo
     series: dict[str, list[tuple[float, float, str]]] = {}
     if not matrices:
         series["this run"] = [
-            (w.algorithm.ratio, w.scores[f"total_{dtype}"], f"rank {rank}, {w.algorithm.name}")
+            (w.algorithm.ratio, w.scores.total(dtype), f"rank {rank}, {w.algorithm.name}")
             for rank, w in content.winners.items()
         ]
         tile = content.chosen.algorithm.tile
@@ -70,7 +60,7 @@ def frontier_figure(content: Content) -> go.Figure:
                     name=name,
                     visible=not matrices,
                     mode="lines+markers" if len(points) > 1 else "markers",
-                    line={"color": _ACCENT if mine else _PALETTE[number % 8], "width": 3 if mine else 1.3},
+                    line={"color": ACCENT if mine else SERIES[number % 8], "width": 3 if mine else 1.3},
                     marker={"size": 8 if mine else 6, "symbol": "circle" if len(points) > 1 else "diamond"},
                     hovertemplate="%{text}<br>ratio %{x:.2f}<br>error %{y:.3g}<extra></extra>",
                 )
@@ -89,11 +79,11 @@ def frontier_figure(content: Content) -> go.Figure:
         )
         start += count
     figure.update_layout(
-        **_LAYOUT,
+        **PLOTLY_LAYOUT,
         height=520,
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
         xaxis_title="multiplication ratio nkm / r",
-        yaxis_title=f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}",
+        yaxis_title=f"total error at {precision(content.run.settings.dtype).words}",
         yaxis_type="log",
         legend={"orientation": "v"},
     )
@@ -125,7 +115,7 @@ def frontier_png(content: Content) -> bytes:
     for axis, matrices in zip(axes.flat, names, strict=False):
         for name, points in frontier_series(content, matrices).items():
             mine = name == "this run"
-            colour = _ACCENT if mine else colours.setdefault(name, _PALETTE[len(colours) % 8])
+            colour = ACCENT if mine else colours.setdefault(name, SERIES[len(colours) % 8])
             (line,) = axis.plot(
                 [p[0] for p in points],
                 [max(p[1], _FLOOR) for p in points],
@@ -143,7 +133,7 @@ def frontier_png(content: Content) -> bytes:
         axis.set_ylim(bottom=max(_FLOOR, 1e-3), top=1.2)
         axis.set_yscale("log")
     figure.supxlabel("multiplication ratio nkm / r")
-    figure.supylabel(f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}")
+    figure.supylabel(f"total error at {precision(content.run.settings.dtype).words}")
     figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
@@ -186,57 +176,7 @@ def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
                 },
             }
         )
-    figure.update_layout(**_LAYOUT, height=max(320, 12 * algorithm.rank + 120))
-    return figure
-
-
-def cayley_figure(group: FiniteGroup) -> go.Figure:
-    """The Cayley graph of a group on its generators: an arrow-free drawing, one colour per generator."""
-    positions = layout(group).positions
-    figure = go.Figure()
-    for number, g in enumerate(group.generators):
-        xs: list[float | None] = []
-        ys: list[float | None] = []
-        for a, b in edges(group, g):
-            xs += [float(positions[a, 0]), float(positions[b, 0]), None]
-            ys += [float(positions[a, 1]), float(positions[b, 1]), None]
-        figure.add_trace(
-            go.Scatter(
-                x=xs,
-                y=ys,
-                mode="lines",
-                name=generator_label(group, number),
-                line={"color": PALETTE[number % len(PALETTE)], "width": 1.6},
-                hoverinfo="skip",
-            )
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=positions[:, 0].tolist(),
-            y=positions[:, 1].tolist(),
-            mode="markers",
-            showlegend=False,
-            marker={
-                "size": 11,
-                "color": [_ACCENT if i == 0 else "#ffffff" for i in range(group.order)],
-                "line": {"color": "#333", "width": 1.2},
-            },
-            text=[
-                f"{word}, order {order}" + (" (identity)" if i == 0 else "")
-                for i, (word, order) in enumerate(zip(words(group), group.element_orders, strict=True))
-            ],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
-    figure.update_layout(
-        **_LAYOUT,
-        width=_HALF_WIDTH,
-        height=420,
-        xaxis_visible=False,
-        yaxis_visible=False,
-        legend={"orientation": "h", "y": -0.02},
-    )
-    figure.update_yaxes(scaleanchor="x")
+    figure.update_layout(**PLOTLY_LAYOUT, height=max(320, 12 * algorithm.rank + 120))
     return figure
 
 
@@ -253,9 +193,9 @@ def fourier_figure(group: FiniteGroup) -> go.Figure:
         if b.start
     ]
     figure.update_layout(
-        **_LAYOUT,
+        **PLOTLY_LAYOUT,
         shapes=lines,
-        width=_HALF_WIDTH,
+        width=HALF_WIDTH,
         height=420,
         xaxis_title="group element",
         yaxis={

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
 from stl_algebra.groups import FiniteGroup, parse_group
+from stl_search.pictures.cayley import cayley_figure
 from stl_search.report import figures
 from stl_search.report.content import Content
 
@@ -89,7 +90,7 @@ def _pictures(content: Content) -> dict[str, str]:
         "factors": figures.factors_figure(content.chosen.algorithm),
     }
     if group is not None:
-        drawn["cayley"] = figures.cayley_figure(group)
+        drawn["cayley"] = cayley_figure(group)
         drawn["fourier"] = figures.fourier_figure(group)
     return {
         name: plotly.io.to_html(
@@ -131,9 +132,9 @@ def scores_csv(content: Content) -> str:
                 "rank": rank,
                 "ratio": winner.algorithm.ratio,
                 "matrices": "white (closed form)",
-                "nmse": winner.scores["nmse_white"],
-                "amplification": winner.scores["amplification"],
-                "total": winner.scores[f"total_{content.run.settings.dtype}"],
+                "nmse": winner.scores.nmse,
+                "amplification": winner.scores.amplification,
+                "total": winner.scores.total(content.run.settings.dtype),
             }
         )
     return buffer.getvalue()

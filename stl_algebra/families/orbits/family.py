@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from stl_algebra.bilinear import BilinearAlgorithm
-from stl_algebra.error import nmse, total
-from stl_algebra.errors import TooLarge
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.scores import nmse, total
+from stl_algebra.errors import NoCandidate, TooLarge
 from stl_algebra.families.orbits.invariant import algorithms_of, refine_invariant
 from stl_algebra.families.orbits.multisets import draw_early
 from stl_algebra.families.orbits.orbit_types import OrbitType, orbit_types
 from stl_algebra.families.orbits.symmetry import MODES, Symmetry, draw_representation
-from stl_algebra.families.registry import NoCandidate, Request, register
+from stl_algebra.families.registry import Request, register
 
 #: Pulls of a draw; the last one bounds the factors of algorithms that cannot be exact.
 _PULLS = (1e-2, 1e-3, 1e-4)

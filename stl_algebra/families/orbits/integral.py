@@ -22,10 +22,10 @@ from scipy.linalg import block_diag
 from sympy import QQ
 from sympy.polys.matrices import DomainMatrix
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm
-from stl_algebra.discretise import discretise
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.verify import common_denominator, numerators, verify
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact import common_denominator, numerators, verify
+from stl_algebra.exact.discretise import discretise
 from stl_algebra.families.orbits.invariant import flattened, stacked
 from stl_algebra.families.orbits.orbit_types import OrbitType
 from stl_algebra.families.orbits.symmetry import Representation, Symmetry, representation_matrices

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.families.orbits.orbit_types import OrbitType
 from stl_algebra.families.orbits.symmetry import Symmetry
-from stl_algebra.matmul_tensor import matmul_tensor
-from stl_algebra.numerics.cp_levenberg_marquardt import CPFit, cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt
 
 #: (pull, iterations): a falling pull towards zero keeps the factors bounded on the way to an exact algorithm.
 SCHEDULE = ((1e-2, 60), (1e-3, 60), (0.0, 300))

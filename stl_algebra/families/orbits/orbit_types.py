@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from stl_algebra.bilinear import Array
+from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.families.orbits.symmetry import Action, Symmetry
 from stl_algebra.groups.group import FiniteGroup, IntArray
 

@@ -9,7 +9,9 @@ from itertools import permutations
 
 import numpy as np
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, Provenance, TileFormat
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.groups.group import IntArray
 

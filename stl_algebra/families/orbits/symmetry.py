@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from stl_algebra.bilinear import Array, BilinearAlgorithm, TileFormat
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.families.orbits.multisets import Multiset, count_multisets, multiset_at, multisets
 from stl_algebra.groups import parse_group

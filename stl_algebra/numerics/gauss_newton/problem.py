@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
-from stl_algebra.numerics.cp_levenberg_marquardt import cp_gradient, cp_gram, cp_reconstruct
+from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
 from stl_algebra.numerics.gauss_newton.jacobian import DenseJacobian, Jacobian
 
 Side = Literal["residuals", "parameters"]

@@ -1,0 +1,131 @@
+"""Closed-form scores of a bilinear algorithm: NMSE, amplification of rounding errors, their total at a dtype.
+
+Pure functions with one convention: NMSE is E|XW - Y|^2 / E|XW|^2, relative squared Frobenius error. The
+exact statements and their limits are in docs/theory.md, section 2; sampling on actual matrices lives in
+`stl_search`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour, coloured_encoders, target_tensor
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.precision import PRECISIONS, precision
+
+
+def nmse(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
+    """|T - T^|^2 / |T|^2 in the colour's metric: the exact NMSE on white tiles when `colour` is None.
+
+    For coloured tiles it is exact when tiles at different inner positions are uncorrelated in X or in W.
+    Costs r * nk * km * nm multiplications. Ignores rounding: see `amplification`.
+    """
+    target = target_tensor(algorithm.tile, colour)
+    x, w = coloured_encoders(algorithm, colour)
+    computed = np.einsum("ra,rb,yr->aby", x, w, algorithm.decode, optimize=True)
+    return float(np.sum((target - computed) ** 2) / np.sum(target**2))
+
+
+def amplification(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
+    """A = sum_rho |x_rho|^2 |w_rho|^2 |d_rho|^2 / |T|^2, norms in the colour's metric.
+
+    Rounding each encoded product with relative error e adds about c e^2 A to the NMSE (docs/theory.md,
+    section 2). Invariant under rescaling the three vectors of a product.
+    """
+    x, w = coloured_encoders(algorithm, colour)
+    energy = float(np.sum(target_tensor(algorithm.tile, colour) ** 2))
+    products = np.sum(x**2, axis=1) * np.sum(w**2, axis=1) * np.sum(algorithm.decode**2, axis=0)
+    return float(products.sum() / energy)
+
+
+@lru_cache(maxsize=1)
+def _measured_constants() -> dict[str, Any]:
+    text = files("stl_algebra").joinpath("data/dtype_constants.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def rounding_constant(dtype: str) -> float:
+    """The measured c of `added NMSE = c A` for a dtype of `precision`.
+
+    The constants are stored in stl_algebra/data/dtype_constants.json with the command that measured them.
+
+    Raises:
+        InvalidInput: unknown dtype.
+    """
+    return float(_measured_constants()["constants"][precision(dtype).name]["added_nmse_per_amplification"])
+
+
+def total(algorithm: BilinearAlgorithm, dtype: str, colour: Colour | None = None) -> float:
+    """NMSE + c(dtype) A: the score that counts.
+
+    Raises:
+        InvalidInput: unknown dtype.
+    """
+    return nmse(algorithm, colour) + rounding_constant(dtype) * amplification(algorithm, colour)
+
+
+def column_row_nmse(tile: TileFormat, rank: int) -> float:
+    """1 - r / nkm: NMSE of keeping r of the nkm products of the definition, the trivial baseline."""
+    return 1.0 - rank / tile.products
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The closed-form scores of an algorithm on white tiles.
+
+    Attributes:
+        nmse: white NMSE.
+        amplification: A, of rounding errors.
+        column_row: NMSE of the trivial baseline at the same rank.
+        ratio: multiplication ratio nkm / r.
+    """
+
+    nmse: float
+    amplification: float
+    column_row: float
+    ratio: float
+
+    def total(self, dtype: str) -> float:
+        """NMSE + c(dtype) A.
+
+        Raises:
+            InvalidInput: unknown dtype.
+        """
+        return self.nmse + rounding_constant(dtype) * self.amplification
+
+    def as_json(self) -> dict[str, float]:
+        """As files, tables and `--json` have them: nmse_white, amplification, total_DTYPE, and so on."""
+        return {
+            "nmse_white": self.nmse,
+            "amplification": self.amplification,
+            **{f"total_{dtype}": self.total(dtype) for dtype in PRECISIONS},
+            "column_row_nmse": self.column_row,
+            "ratio": self.ratio,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Scores | None:
+        """Inverse of `as_json`; totals follow from the constants in force. None where one is missing."""
+        try:
+            return cls(*(float(data[k]) for k in ("nmse_white", "amplification", "column_row_nmse", "ratio")))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def closed_form_scores(algorithm: BilinearAlgorithm) -> Scores:
+    """White NMSE, amplification and what follows from them; costs r * nk * km * nm multiplications."""
+    return Scores(
+        nmse(algorithm),
+        amplification(algorithm),
+        column_row_nmse(algorithm.tile, algorithm.rank),
+        algorithm.ratio,
+    )

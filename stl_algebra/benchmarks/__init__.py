@@ -1,1 +1,0 @@
-"""Benchmarks of the numerics: `python -m stl_algebra.benchmarks NAME` writes results/numerics/NAME.json."""

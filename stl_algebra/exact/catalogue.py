@@ -1,0 +1,162 @@
+"""Known exact algorithms, written out, and the cheapest way to compose them for a format.
+
+Facts with their sources; every one is verified in exact arithmetic by the tests. Algorithms that our own
+search found are the encoders files in data/exact, made by `stl-search find`; the best ranks
+known to the literature are in data/best_known_ranks.json.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.compose import permute_format
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.compositions import Composition, products, splits
+
+
+def strassen() -> BilinearAlgorithm:
+    """Strassen's 7 products for <2,2,2> (V. Strassen, Gaussian elimination is not optimal, 1969)."""
+    # Columns: entries 11, 12, 21, 22.
+    x = [[1, 0, 0, 1], [0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 0, 0], [-1, 0, 1, 0], [0, 1, 0, -1]]
+    w = [[1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, -1], [-1, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]]
+    d = [[1, 0, 0, 1, -1, 0, 1], [0, 0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 0, 0, 0], [1, -1, 1, 0, 0, 1, 0]]
+    return BilinearAlgorithm("2", x, w, d, "strassen", Provenance(family="known"))
+
+
+def winograd() -> BilinearAlgorithm:
+    """Winograd's variant of Strassen's algorithm: 7 products, 15 additions when sums are shared (1971)."""
+    x = [[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, -1, -1], [0, 0, 0, 1], [0, 0, 1, 1], [-1, 0, 1, 1], [1, 0, -1, 0]]
+    w = [
+        [1, 0, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+        [1, -1, -1, 1],
+        [-1, 1, 0, 0],
+        [1, -1, 0, 1],
+        [0, -1, 0, 1],
+    ]
+    d = [[1, 1, 0, 0, 0, 0, 0], [1, 0, 1, 0, 1, 1, 0], [1, 0, 0, -1, 0, 1, 1], [1, 0, 0, 0, 1, 1, 1]]
+    return BilinearAlgorithm("2", x, w, d, "winograd", Provenance(family="known"))
+
+
+#: Constructors of the algorithms written out above, by name.
+NAMED = {"strassen": strassen, "winograd": winograd}
+
+#: Largest side of the formats in `table`.
+LARGEST_SIDE = 5
+
+_DATA = Path(__file__).parents[1] / "data"
+
+Plan = tuple[int, str, tuple[TileFormat, ...]]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One format of `table`.
+
+    Attributes:
+        tile: the format, sides in ascending order; the rank is the same for every order.
+        rank: of `exact_algorithm(tile)`.
+        origin: "seed", "definition", "kronecker" or "sum-n", "sum-k", "sum-m".
+        parts: the formats that it is composed of.
+        best_known: over the rationals, from the literature.
+        best_known_integers: over the integers, where that is another rank.
+    """
+
+    tile: TileFormat
+    rank: int
+    origin: str
+    parts: tuple[TileFormat, ...]
+    best_known: int
+    best_known_integers: int
+
+    @property
+    def gap(self) -> int:
+        """Products above the best known algorithm over the rationals."""
+        return self.rank - self.best_known
+
+
+@lru_cache(maxsize=1)
+def _seed_files() -> dict[tuple[int, ...], tuple[int, Path]]:
+    """Sides in ascending order -> (rank, file) of the searched algorithms that come with the package."""
+    found: dict[tuple[int, ...], tuple[int, Path]] = {}
+    for path in sorted((_DATA / "exact").glob("*.safetensors")):
+        slug, _, rank = path.stem.rpartition("-r")
+        tile = TileFormat.parse(slug)
+        sides = tuple(sorted((tile.n, tile.k, tile.m)))
+        found[sides] = min(found.get(sides, (int(rank), path)), (int(rank), path))
+    return found
+
+
+def _seed_rank(tile: TileFormat) -> int | None:
+    sides = tuple(sorted((tile.n, tile.k, tile.m)))
+    if sides == (2, 2, 2):
+        return 7
+    return _seed_files()[sides][0] if sides in _seed_files() else None
+
+
+def _seed(tile: TileFormat) -> BilinearAlgorithm:
+    sides = tuple(sorted((tile.n, tile.k, tile.m)))
+    if sides == (2, 2, 2):
+        return strassen()
+    return permute_format(load_encoders(_seed_files()[sides][1]).algorithm, tile)
+
+
+@lru_cache(maxsize=4096)
+def _plan(tile: TileFormat) -> Plan:
+    """(rank, how, parts) of the cheapest composition of the seeds; parts are smaller formats."""
+    best: Plan = (tile.products, "definition", ())
+    seed_rank = _seed_rank(tile)
+    if seed_rank is not None and seed_rank < best[0]:
+        best = (seed_rank, "seed", ())
+    for way in (*splits(tile), *products(tile)):
+        rank = way.rank(*(_plan(part)[0] for part in way.parts))
+        if rank < best[0]:
+            best = (rank, way.how, way.parts)
+    return best
+
+
+@lru_cache(maxsize=256)
+def exact_algorithm(tile: TileFormat) -> BilinearAlgorithm:
+    """The exact algorithm of least rank that the seeds give by permutation, sums and Kronecker products.
+
+    A dynamic programme over formats; its rank is `rank_of_exact(tile)`. Not claimed to be the best known.
+    """
+    _, how, parts = _plan(tile)
+    if how == "definition":
+        return definition(tile)
+    if how == "seed":
+        return _seed(tile)
+    return Composition(how, (parts[0], parts[1])).apply(*(exact_algorithm(part) for part in parts))
+
+
+def rank_of_exact(tile: TileFormat) -> int:
+    """Rank of `exact_algorithm(tile)`, without building it."""
+    return _plan(tile)[0]
+
+
+def best_known_ranks() -> dict[str, Any]:
+    """What data/best_known_ranks.json holds: "source", "date" and "ranks", slug -> {"Q": rank, "Z": rank}."""
+    data: dict[str, Any] = json.loads((_DATA / "best_known_ranks.json").read_text(encoding="utf-8"))
+    return data
+
+
+def table() -> list[TableRow]:
+    """Every format with sides 2 to `LARGEST_SIDE` up to permutation, our rank beside the best known."""
+    known = best_known_ranks()["ranks"]
+    rows = []
+    for sides in combinations_with_replacement(range(2, LARGEST_SIDE + 1), 3):
+        tile = TileFormat(*sides)
+        rank, origin, parts = _plan(tile)
+        best = known[tile.slug]
+        rows.append(TableRow(tile, rank, origin, parts, best["Q"], best.get("Z", best["Q"])))
+    return rows

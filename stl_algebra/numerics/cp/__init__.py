@@ -1,0 +1,1 @@
+"""CP decompositions by Levenberg-Marquardt with the structured Gram matrix."""

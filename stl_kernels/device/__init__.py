@@ -1,0 +1,1 @@
+"""What a device reaches and which choices were measured fastest on it; kept on disk."""

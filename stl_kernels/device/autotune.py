@@ -1,0 +1,90 @@
+"""Which candidate is fastest on this device: measured once, kept on disk per device and versions.
+
+The cache is JSON in $STL_KERNELS_CACHE, or stl-algebra/autotune under $XDG_CACHE_HOME (~/.cache). A file that
+cannot be read counts as empty and one that cannot be written is kept in memory: a cache is no reason to fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stl_algebra.errors import StlError
+from stl_algebra.files import write_atomically
+from stl_kernels.device.peaks import cache_folder
+
+_memory: dict[Path, dict[str, str]] = {}
+
+
+def cache_file(device: torch.device) -> Path:
+    """The file for a device model and the versions of torch and triton."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return cache_folder("autotune") / _file_name(model)
+
+
+@cache
+def _file_name(model: str) -> str:
+    import triton
+
+    name = f"{model}-torch{torch.__version__}-triton{triton.__version__}"
+    return re.sub(r"[^\w.+-]+", "-", name) + ".json"
+
+
+def known(key: str, device: torch.device) -> str | None:
+    """What was found fastest for `key` on this device with these versions, in this process or on disk."""
+    return _entries(cache_file(device)).get(key)
+
+
+def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[], Any]]) -> str:
+    """The name of the fastest candidate for `key`, from the cache or measured now.
+
+    A candidate that the device cannot run (too much shared memory, say) counts as infinitely slow.
+
+    Raises:
+        StlError: no candidate runs.
+    """
+    found = known(key, device)
+    if found is not None and found in candidates:
+        return found
+    times = {name: _time(run) for name, run in candidates.items()}
+    best = min(times, key=lambda name: times[name])
+    if times[best] == float("inf"):
+        raise StlError(f"no implementation of {key!r} runs on {device}")
+    path = cache_file(device)
+    entries = _entries(path)
+    # Read again before writing: another process may have added keys meanwhile.
+    entries.update({**_read(path), key: best})
+    with contextlib.suppress(StlError):
+        write_atomically(path, json.dumps(entries, indent=1, sort_keys=True))
+    return best
+
+
+def _entries(path: Path) -> dict[str, str]:
+    """This process's copy of the file, read once: a layer asks in every call."""
+    if path not in _memory:
+        _memory[path] = _read(path)
+    return _memory[path]
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
+
+
+def _time(run: Callable[[], Any]) -> float:
+    import triton
+
+    try:
+        return float(triton.testing.do_bench(run, warmup=10, rep=50, return_mode="median"))
+    except (RuntimeError, triton.runtime.errors.OutOfResources, triton.runtime.errors.PTXASError):
+        return float("inf")

@@ -1,0 +1,1 @@
+"""Predicting and measuring how long a layer takes beside the dense product."""

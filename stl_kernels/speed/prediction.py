@@ -1,0 +1,65 @@
+"""When the operator pays: the prediction for a shape, an algorithm and a device that a user names.
+
+What does not belong here: the formulas (`device.step_times`), devices' figures (`device.peaks`),
+measuring (`stl_kernels.speed.peak_measurement`).
+"""
+
+from __future__ import annotations
+
+from stl_algebra.errors import InvalidInput
+from stl_algebra.precision import BYTES
+from stl_kernels.device.peaks import Peaks, common_gpus, load_peaks
+from stl_kernels.device.step_times import Prediction, step_times
+from stl_kernels.layers.functional import Encoders, as_algorithm, check_tiling
+
+__all__ = ["Prediction", "predict", "resolve_peaks"]
+
+
+def resolve_peaks(device: Peaks | str) -> Peaks:
+    """Peaks as given, of a GPU in the table, or measured on this machine ("cpu", "cuda").
+
+    Raises:
+        InvalidInput: no such device, or its peaks were not measured.
+    """
+    if isinstance(device, Peaks):
+        return device
+    if device in ("cpu", "cuda"):
+        return load_peaks(device)
+    table = common_gpus()
+    if device not in table:
+        names = ", ".join(table)
+        raise InvalidInput("device", expected=f"Peaks, cpu, cuda or one of {names}", got=repr(device))
+    return table[device]
+
+
+def predict(
+    shape: tuple[int, int, int],
+    encoders: Encoders,
+    dtype: str = "bfloat16",
+    device: Peaks | str = "H200",
+    *,
+    tiling: str = "consecutive",
+) -> Prediction:
+    """Predict one call on X (N, K) times W (K, M), activations' encode and decode included.
+
+    Args:
+        shape: (N, K, M).
+        encoders: the algorithm.
+        dtype: "float32", "float16" or "bfloat16".
+        device: "cpu" or "cuda" for the peaks measured on this machine, a name in the table of common GPUs
+            (data-sheet rates: an upper bound for real hardware), or peaks. Only data sheets predict the fused
+            decode: measured peaks hold no rate for it.
+        tiling: "consecutive" or "strided"; matters for measured peaks only.
+
+    Raises:
+        InvalidInput: unknown device or dtype, peaks that were not measured, or a size below 1.
+    """
+    peaks = resolve_peaks(device)
+    if dtype not in BYTES or dtype not in peaks.flops:
+        raise InvalidInput("dtype", expected=f"one of {', '.join(sorted(peaks.flops))}", got=dtype)
+    if len(shape) != 3 or min(shape) < 1:
+        raise InvalidInput("shape", expected="(N, K, M), all at least 1", got=shape)
+    check_tiling(tiling)
+    algorithm = as_algorithm(encoders)
+    t = algorithm.tile
+    return step_times(shape, (t.n, t.k, t.m), algorithm.rank, peaks, dtype, tiling)

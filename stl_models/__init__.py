@@ -1,0 +1,1 @@
+"""Whole models: their activations, conversion to Strassen-Tile layers, and training."""

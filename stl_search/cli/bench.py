@@ -1,0 +1,144 @@
+"""`stl-search bench`: measurements that the project stores and quotes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.table import Table
+
+import stl_algebra
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.errors import InvalidInput
+from stl_algebra.files import write_atomically
+from stl_search.cli.common import echo_json, err, json_option, out, progress_bar
+from stl_search.judging.dtype_constants import as_json as constants_as_json
+from stl_search.judging.dtype_constants import measure
+
+
+@click.group()
+def bench() -> None:
+    """Measure on this machine."""
+
+
+@bench.command()
+@click.option("--write", is_flag=True, help="Store them as the constants of the installed package.")
+def dtypes(write: bool) -> None:
+    """Rounding constants c of `added NMSE = c A` for bf16, fp16, tf32 and fp32.
+
+    \b
+    Example:
+      stl-search bench dtypes
+    """
+    with err.status("measuring rounding"):
+        document = constants_as_json(measure())
+    if write:
+        target = Path(stl_algebra.__file__).parent / "data" / "dtype_constants.json"
+        out.print(str(write_atomically(target, document)), soft_wrap=True)
+    else:
+        click.echo(document, nl=False)
+
+
+class Shape(click.ParamType[tuple[int, int, int]]):
+    """N, K, M from "2048" or "512x2048x8192"."""
+
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        """Three sizes of at least 1."""
+        sizes = [int(s) for s in str(value).split("x")] if re.fullmatch(r"[\dx]+\d", f"{value}") else []
+        if len(sizes) == 1:
+            sizes *= 3
+        if len(sizes) != 3 or min(sizes) < 1:
+            self.fail(f'expected "2048" or "512x2048x8192" (N x K x M), got {value!r}', param, ctx)
+        return sizes[0], sizes[1], sizes[2]
+
+
+def _torch_dtype(name: str) -> torch.dtype:
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    if name not in dtypes:
+        raise InvalidInput("dtype", expected=f"one of {', '.join(dtypes)}", got=name)
+    return dtypes[name]
+
+
+def _check_device(name: str) -> None:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInput("device", expected="a device of this machine, such as cpu", got=name)
+
+
+@bench.command()
+@click.argument("encoders", type=click.Path(path_type=Path))
+@click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
+@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
+@click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+@click.option("--tiling", type=click.Choice(["strided", "consecutive"]), default="strided", show_default=True)
+@json_option
+def layer(
+    encoders: Path,
+    shapes: tuple[tuple[int, int, int], ...],
+    device: str,
+    dtype: str,
+    tiling: str,
+    as_json: bool,
+) -> None:
+    """Time a layer beside the dense product, with the prediction beside the measurement.
+
+    \b
+    Example:
+      stl-search bench layer results/frontier-4x4x4/encoders/4x4x4-r24.safetensors --shape 2048
+    """
+    from stl_kernels import load_peaks
+    from stl_kernels.speed.layer_bench import bench_layer
+
+    chosen = _torch_dtype(dtype)
+    _check_device(device)
+    try:
+        known = load_peaks(device)
+    except InvalidInput:
+        err.print(
+            "no peaks are stored for this device: measuring them (`stl-search bench peaks` stores them)"
+        )
+        known = None
+    algorithm = load_encoders(encoders).algorithm
+    results = []
+    with progress_bar("measuring") as progress:
+        for number, shape in enumerate(shapes):
+            progress("x".join(map(str, shape)), number, len(shapes))
+            results.append(
+                bench_layer(shape, algorithm, dtype=chosen, device=device, tiling=tiling, peaks=known)
+            )
+    if as_json:
+        echo_json(results)
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("N x K x M", "dense ms", "layer ms", "speedup", "predicted"):
+        table.add_column(column, justify="right")
+    for shape, r in zip(shapes, results, strict=True):
+        dense, own = (f"{1e3 * r[kind]['median_s']:.3g}" for kind in ("dense", "stl"))
+        speedups = (f"{r[key]:.2f}x" for key in ("speedup", "predicted_speedup"))
+        table.add_row("x".join(map(str, shape)), dense, own, *speedups)
+    out.print(table)
+
+
+@bench.command()
+@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
+@click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+def peaks(device: str, dtype: str) -> None:
+    """Measure and store what this device reaches; `bench layer` and `stl_kernels.predict` read it.
+
+    \b
+    Example:
+      stl-search bench peaks --device cpu
+    """
+    from stl_kernels import measure_and_store_peaks
+
+    chosen = _torch_dtype(dtype)
+    _check_device(device)
+    with err.status("measuring peaks"):
+        path = measure_and_store_peaks(chosen, device)[1]
+    out.print(str(path), soft_wrap=True)

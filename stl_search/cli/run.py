@@ -1,0 +1,91 @@
+"""`stl-search run`: a search from groups to encoders files and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stl_algebra.errors import InvalidInput
+from stl_algebra.groups.isomorphism import one_of_each_type
+from stl_search.cli.common import (
+    Duration,
+    command_line,
+    conclude,
+    dtype_option,
+    err,
+    json_option,
+    progress_bar,
+)
+from stl_search.matrices.readers import MATRICES_HELP
+from stl_search.runs import DEFAULT_MATRICES, default_folder, load_pairs, search_and_report
+from stl_search.study.plan import Settings
+from stl_search.study.run_folder import Run
+
+
+@click.command()
+@click.option(
+    "--group", "groups", multiple=True, help="A group; repeat for several. See `stl-search groups`."
+)
+@click.option("--tile", default="4", show_default=True, help='Tile format: "4" or "4x4x2".')
+@click.option("--rank", type=int, required=True, help="Products per tile triple.")
+@click.option("--family", "families", multiple=True, help="Families to use; all by default.")
+@dtype_option
+@click.option(
+    "--matrices",
+    multiple=True,
+    default=DEFAULT_MATRICES,
+    show_default=True,
+    help="What to score on; repeatable. " + MATRICES_HELP,
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Work off this many entries of the plan.")
+@click.option("--budget", type=Duration(), help='Or search for this long: "90s", "5m". Default 60s.')
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--storage",
+    default="",
+    help="Optuna storage URL shared by several machines; default: SQLite in the folder.",
+)
+@click.option(
+    "--out", "folder", type=click.Path(path_type=Path), help="Run folder. Default: results/ and the settings."
+)
+@json_option
+def run(
+    groups: tuple[str, ...],
+    tile: str,
+    rank: int,
+    families: tuple[str, ...],
+    dtype: str,
+    matrices: tuple[str, ...],
+    trials: int | None,
+    budget: float | None,
+    jobs: int,
+    seed: int,
+    storage: str,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Search encoders, score them on matrices, save the winners and write a report.
+
+    A run that was stopped is continued by the same command.
+
+    \b
+    Example:
+      stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --budget 120s --out results/s3
+    """
+    if trials is not None and budget is not None:
+        raise InvalidInput("trials, budget", expected="one of them", got="both")
+    settings = Settings(groups, tile, rank, dtype, seed, families)
+    for left_out, kept in one_of_each_type(groups)[1].items():
+        err.print(f"{left_out} is the same group as {kept}: searched once", markup=False, soft_wrap=True)
+    # Everything that can be wrong is looked at before the search begins.
+    pairs = load_pairs(matrices)
+    started = Run(folder or default_folder(settings), settings, tuple(matrices), storage, command_line())
+    with progress_bar("run") as progress:
+        result = search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
+    if result.interrupted:
+        err.print("stopped; everything finished is kept, the same command continues")
+    conclude(result.content, as_json)
+    if result.interrupted:
+        raise SystemExit(1)

@@ -1,0 +1,1 @@
+"""The best algorithm of every rank: choosing, keeping, listing, exporting."""

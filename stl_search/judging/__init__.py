@@ -1,0 +1,1 @@
+"""Errors of algorithms, and of what one would use otherwise, on matrices."""

@@ -1,0 +1,1 @@
+"""The matrices that algorithms are scored on: pairs, random ensembles, files, their tiles."""

@@ -1,0 +1,1 @@
+"""Pictures of groups and algorithms: layouts, drawings, one style."""

@@ -1,0 +1,186 @@
+"""Cayley graphs as pictures, on paper (matplotlib) and interactive (plotly).
+
+The edges x -> x g carry the colour of the generator g. What does not belong here: where the elements go
+(`layout`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from stl_algebra.errors import InvalidInput
+from stl_algebra.files import write_atomically
+from stl_algebra.groups import FiniteGroup
+from stl_algebra.groups.words import words
+from stl_search.pictures.layout import Positions, edges, generator_label, layout
+from stl_search.pictures.style import ACCENT, HALF_WIDTH, PALETTE, PLOTLY_LAYOUT
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+#: Above these orders labels and arrows would hide more than they show.
+_MOST_LABELS, _MOST_ARROWS = 32, 200
+
+#: Words with more characters than this do not fit into a vertex.
+_LONGEST_LABEL = 8
+
+FORMATS = (".svg", ".png", ".html")
+
+
+def picture(group: FiniteGroup) -> Figure:
+    """The Cayley graph on `group.generators` as a matplotlib figure."""
+    placed = layout(group)
+    figure = Figure(figsize=(7, 7.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_aspect("equal")
+    axes.axis("off")
+    axes.set_title(f"{group.name}, order {group.order}", fontsize=15)
+    spelled = words(group) if group.order <= _MOST_LABELS else ()
+    labelled = bool(spelled) and max(map(len, spelled)) <= _LONGEST_LABEL
+    size = 620.0 if labelled else float(np.clip(2600 / group.order, 6, 90))
+    arrows = group.order <= _MOST_ARROWS
+    width = 1.8 if group.order <= 60 else 1.0 if group.order <= 200 else 0.5
+    for number, g in enumerate(group.generators):
+        directed = arrows and group.element_orders[g] > 2
+        for x, y in edges(group, g):
+            near = float(placed.nearness[[x, y]].mean())
+            start, end = placed.positions[x], placed.positions[y]
+            bent = placed.rings and float(np.linalg.norm(end - start)) > 0.5 and _radial(start, end)
+            axes.add_patch(
+                FancyArrowPatch(
+                    (start[0], start[1]),
+                    (end[0], end[1]),
+                    arrowstyle="-|>" if directed else "-",
+                    mutation_scale=13 if group.order <= 60 else 7,
+                    connectionstyle="arc3,rad=0.22" if bent else "arc3",
+                    shrinkA=float(np.sqrt(size)) / 2,
+                    shrinkB=float(np.sqrt(size)) / 2,
+                    color=PALETTE[number % len(PALETTE)],
+                    alpha=0.25 + 0.75 * near,
+                    linewidth=width * (0.6 + 0.6 * near),
+                    zorder=1 + near,
+                )
+            )
+    axes.scatter(
+        placed.positions[:, 0],
+        placed.positions[:, 1],
+        s=size * (0.5 + 0.5 * placed.nearness),
+        c=["#FFD966" if x == 0 else "white" if labelled else "#333333" for x in range(group.order)],
+        edgecolors="#333333",
+        linewidths=0.9,
+        zorder=3,
+    )
+    if labelled:
+        for x, word in enumerate(spelled):
+            font = 10 if len(word) < 4 else 8 if len(word) < 6 else 6.5
+            axes.annotate(
+                _typeset(word), placed.positions[x], ha="center", va="center", fontsize=font, zorder=4
+            )
+    axes.set_xlim(-1.12, 1.12)
+    axes.set_ylim(-1.12, 1.12)
+    handles = [
+        Line2D([], [], color=PALETTE[i % len(PALETTE)], label=generator_label(group, i), linewidth=2.4)
+        for i in range(len(group.generators))
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+    return figure
+
+
+def _radial(start: Positions, end: Positions) -> bool:
+    """Both ends lie in one direction from the centre, so that a straight edge would cross what is between."""
+    cosine = float(start @ end) / float(np.linalg.norm(start) * np.linalg.norm(end) + 1e-12)
+    return cosine > 0.99
+
+
+def _typeset(word: str) -> str:
+    """Exponents raised: "a^-1b" as mathematics."""
+    return "$" + re.sub(r"\^(-?\d+)", r"^{\1}", word) + "$"
+
+
+def check_picture_path(path: Path) -> None:
+    """Refuse a format that no picture has.
+
+    Raises:
+        InvalidInput: another ending than .svg, .png or .html.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InvalidInput("picture", expected=f"a file name ending in {', '.join(FORMATS)}", got=str(path))
+
+
+def save_picture(group: FiniteGroup, path: Path) -> Path:
+    """Write the Cayley graph to a .svg, .png or (interactive, self-contained) .html file.
+
+    Raises:
+        InvalidInput: another ending.
+        Unavailable: the file cannot be written.
+    """
+    check_picture_path(path)
+    if path.suffix.lower() == ".html":
+        import plotly.io
+
+        return write_atomically(path, plotly.io.to_html(cayley_figure(group), include_plotlyjs=True))
+    buffer = io.BytesIO()
+    picture(group).savefig(buffer, format=path.suffix.lower()[1:], dpi=160)
+    return write_atomically(path, buffer.getvalue())
+
+
+def cayley_figure(group: FiniteGroup) -> go.Figure:
+    """The Cayley graph of a group on its generators: an arrow-free drawing, one colour per generator."""
+    # Plotly takes a while to import and only interactive pictures need it.
+    import plotly.graph_objects as go
+
+    positions = layout(group).positions
+    figure = go.Figure()
+    for number, g in enumerate(group.generators):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        for a, b in edges(group, g):
+            xs += [float(positions[a, 0]), float(positions[b, 0]), None]
+            ys += [float(positions[a, 1]), float(positions[b, 1]), None]
+        figure.add_trace(
+            go.Scatter(
+                x=xs,
+                y=ys,
+                mode="lines",
+                name=generator_label(group, number),
+                line={"color": PALETTE[number % len(PALETTE)], "width": 1.6},
+                hoverinfo="skip",
+            )
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=positions[:, 0].tolist(),
+            y=positions[:, 1].tolist(),
+            mode="markers",
+            showlegend=False,
+            marker={
+                "size": 11,
+                "color": [ACCENT if i == 0 else "#ffffff" for i in range(group.order)],
+                "line": {"color": "#333", "width": 1.2},
+            },
+            text=[
+                f"{word}, order {order}" + (" (identity)" if i == 0 else "")
+                for i, (word, order) in enumerate(zip(words(group), group.element_orders, strict=True))
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        **PLOTLY_LAYOUT,
+        width=HALF_WIDTH,
+        height=420,
+        xaxis_visible=False,
+        yaxis_visible=False,
+        legend={"orientation": "h", "y": -0.02},
+    )
+    figure.update_yaxes(scaleanchor="x")
+    return figure

@@ -1,0 +1,22 @@
+"""One style for all pictures: colours, fonts, margins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Colours that the common forms of colour blindness keep apart (Okabe and Ito 2008).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#666666")
+
+#: What is the project's own in a comparison, and the series beside it.
+ACCENT = "#b5341c"
+SERIES = ("#1f6fb4", "#2aa198", "#6c4f8c", "#d17ab0", "#2f8f46", "#9bbf1f", "#d9912b", "#555555")
+
+#: Of every plotly figure.
+PLOTLY_LAYOUT: dict[str, Any] = {
+    "template": "simple_white",
+    "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},
+    "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
+}
+
+#: Two figures stand side by side on the page; plotly measures before the page is laid out.
+HALF_WIDTH = 500

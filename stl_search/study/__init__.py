@@ -1,0 +1,1 @@
+"""The study: plan, storage, queue and workers of a search that may be stopped and continued."""

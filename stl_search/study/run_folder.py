@@ -1,0 +1,116 @@
+"""A run folder: what a run was asked for, its storage, its winners as encoders files.
+
+run.json            settings, matrices, storage (without a password), version, command
+study.db            the Optuna storage, unless --storage names another
+encoders/*.safetensors   one file per rank of the frontier
+report.html, report.md, scores.csv, figures/    written by `report`
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stl_algebra.errors import InvalidInput, StlError, Unavailable
+from stl_algebra.files import write_atomically
+from stl_algebra.version import __version__
+from stl_search.study.plan import Settings
+from stl_search.study.urls import without_password
+
+FOLDER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `run.json` holds.
+
+    Attributes:
+        folder: the run folder.
+        settings: of the study.
+        matrices: the `--matrices` values.
+        storage: URL, "" for the study.db in the folder.
+        command: the command line that started it.
+    """
+
+    folder: Path
+    settings: Settings
+    matrices: tuple[str, ...]
+    storage: str
+    command: str
+
+    @property
+    def storage_url(self) -> str:
+        """The URL to open."""
+        return self.storage or f"sqlite:///{(self.folder / 'study.db').absolute()}"
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study in its storage: shared by every worker with the same settings."""
+        return f"stl-{self.settings.digest()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The document; a password in the storage URL is left out."""
+        return {
+            "stl_folder_version": FOLDER_VERSION,
+            "version": __version__,
+            "settings": self.settings.as_json(),
+            "matrices": list(self.matrices),
+            "storage": without_password(self.storage),
+            "command": self.command,
+        }
+
+
+def start_run(run: Run) -> None:
+    """Write `run.json`, or check that the folder's run is the same one.
+
+    Raises:
+        InvalidInput: the folder cannot be written, holds a run with other settings or of a newer version.
+    """
+    if run.folder.exists() and not run.folder.is_dir():
+        raise InvalidInput("out", expected="a folder that can be written", got=f"the file {run.folder}")
+    if (run.folder / "run.json").is_file():
+        existing = read_run(run.folder)
+        if existing.settings != run.settings:
+            changed = existing.settings.changed(run.settings)
+            raise InvalidInput(
+                "out", expected=f"settings of the run in {run.folder} ({changed})", got="other settings",
+                hint="repeat them to continue it, or give another --out",
+            )  # fmt: skip
+    try:
+        write_atomically(run.folder / "run.json", json.dumps(run.as_json(), indent=2, sort_keys=True) + "\n")
+    except Unavailable as error:
+        raise InvalidInput("out", expected="a folder that can be written", got=str(error)) from error
+
+
+def read_run(folder: str | Path) -> Run:
+    """The run of a folder.
+
+    Raises:
+        InvalidInput: no run there, a damaged run.json, or one of a newer version.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise InvalidInput("run folder", expected="a folder with run.json", got=str(folder))
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = int(data["stl_folder_version"])
+        if version > FOLDER_VERSION:
+            raise InvalidInput(
+                f"run folder {folder}",
+                expected=f"folder version {FOLDER_VERSION} or older",
+                got=f"version {version}",
+                hint="upgrade stl-algebra to read it",
+            )
+        return Run(
+            Path(folder),
+            Settings.from_json(data["settings"]),
+            tuple(data["matrices"]),
+            data["storage"],
+            data["command"],
+        )
+    except StlError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InvalidInput(f"run folder {folder}", expected="a readable run.json", got=str(error)) from error

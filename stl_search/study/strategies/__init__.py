@@ -1,0 +1,1 @@
+"""Which arm of the plan the next trial belongs to; one strategy a file."""

@@ -1,0 +1,1 @@
+"""One trial: a candidate, refined and pruned at the target dtype."""

@@ -1,0 +1,185 @@
+"""Refinement by batched alternating least squares (ALS) on all three factors, and pruning with a beam.
+
+The objective is the total at a dtype, NMSE + c A. For two fixed factors it is a ridge regression in the
+third: the Gram matrix is the Hadamard product of two Grams with its diagonal multiplied by 1 + c, which is
+the amplification term exactly. Everything is float64 and batched over candidates; the same inputs give
+the same output on one device and thread count.
+
+What does not belong here: exact algorithms (`exact.discretise`), choosing what to refine (`trial`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour, target_tensor
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
+from stl_algebra.progress import Progress
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tensor to fit, in the coordinates of the colour, and the weight of the amplification.
+
+    Attributes:
+        tile: the format.
+        tensor: (nk, km, nm).
+        energy: |tensor|^2.
+        penalty: c of NMSE + c A.
+        white: the tensor is the matmul tensor itself, so that contractions are small matrix products.
+    """
+
+    tile: TileFormat
+    tensor: Tensor
+    energy: float
+    penalty: float
+    white: bool
+
+    @classmethod
+    def of(
+        cls, tile: TileFormat, penalty: float, colour: Colour | None = None, device: str = "cpu"
+    ) -> Target:
+        """Raises InvalidInput when the penalty is negative or not finite."""
+        if not (np.isfinite(penalty) and penalty >= 0):
+            raise InvalidInput("penalty", expected="a finite number of at least 0", got=penalty)
+        tensor = torch.from_numpy(target_tensor(tile, colour).copy()).to(device)
+        return cls(tile, tensor, float((tensor**2).sum()), penalty, colour is None)
+
+
+#: Factors of a batch: (B, r, nk), (B, r, km), (B, r, nm).
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+def _right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
+    """Contraction of the target with the two other factors: (B, r, size of `mode`)."""
+    x, w, d = factors
+    if target.white:
+        t = target.tile
+        shape = x.shape[:2]
+        xm, wm, dm = x.view(*shape, t.n, t.k), w.view(*shape, t.k, t.m), d.view(*shape, t.n, t.m)
+        if mode == 0:
+            return (dm @ wm.mT).reshape(*shape, -1)
+        if mode == 1:
+            return (xm.mT @ dm).reshape(*shape, -1)
+        return (xm @ wm).reshape(*shape, -1)
+    a, b, y = target.tensor.shape
+    if mode == 0:
+        half = (w @ target.tensor.permute(1, 0, 2).reshape(b, a * y)).view(*w.shape[:2], a, y)
+        return (half @ d.unsqueeze(-1)).squeeze(-1)
+    half = (x @ target.tensor.reshape(a, b * y)).view(*x.shape[:2], b, y)
+    if mode == 1:
+        return (half @ d.unsqueeze(-1)).squeeze(-1)
+    return (w.unsqueeze(-2) @ half).squeeze(-2)
+
+
+def _gram(target: Target, first: Tensor, second: Tensor) -> Tensor:
+    gram = (first @ first.mT) * (second @ second.mT)
+    gram.diagonal(dim1=-2, dim2=-1).mul_(1.0 + target.penalty)
+    return gram
+
+
+def _update(target: Target, mode: int, factors: Batch, proximal: float) -> Tensor:
+    """The best factor `mode` given the others, with a proximal term relative to the Gram's mean diagonal."""
+    first, second = (factors[i] for i in range(3) if i != mode)
+    gram = _gram(target, first, second)
+    right = _right_hand_side(target, mode, factors)
+    weight = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * proximal
+    right = right + weight * factors[mode]
+    gram = gram + weight * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    root, failed = torch.linalg.cholesky_ex(gram)
+    if bool(failed.any()):
+        # Dependent products: a larger ridge for this step only; the next sweep has new Grams.
+        root = torch.linalg.cholesky(gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype))
+    return torch.cholesky_solve(right, root)
+
+
+def _balanced(factors: Batch) -> Batch:
+    """The three vectors of each product rescaled to equal norms; their product is unchanged."""
+    norms = [f.norm(dim=-1, keepdim=True).clamp_min(1e-150) for f in factors]
+    mean = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
+    x, w, d = (f * (mean / norm) for f, norm in zip(factors, norms, strict=True))
+    return x, w, d
+
+
+def objective(target: Target, factors: Batch) -> Tensor:
+    """NMSE + penalty * A of each candidate, (B,), from the residual tensor, without cancellation."""
+    x, w, d = factors
+    b, r = x.shape[:2]
+    pairs = (x.unsqueeze(-1) * w.unsqueeze(-2)).reshape(b, r, -1)
+    computed = pairs.mT @ d
+    residual = (computed - target.tensor.reshape(1, -1, d.shape[-1])).square().sum((-1, -2))
+    return (residual + target.penalty * _amplification(factors)) / target.energy
+
+
+def _amplification(factors: Batch) -> Tensor:
+    x, w, d = factors
+    return (x.square().sum(-1) * w.square().sum(-1) * d.square().sum(-1)).sum(-1)
+
+
+def als(
+    target: Target,
+    factors: Batch,
+    sweeps: int,
+    proximal: tuple[float, float] = (1e-3, 1e-9),
+    tolerance: float = 0.0,
+    progress: Progress | None = None,
+) -> Batch:
+    """Alternating least squares on a batch of candidates.
+
+    Args:
+        target: what to fit.
+        factors: the batch.
+        sweeps: updates of all three factors.
+        proximal: relative weight of the proximal term in the first and the last sweep, annealed
+            geometrically: it keeps the first steps short and the last ones free.
+        tolerance: stop when no candidate's objective fell by this relative amount in 25 sweeps.
+        progress: called now and then.
+
+    Returns:
+        The refined, balanced batch.
+    """
+    weights = np.geomspace(*proximal, max(sweeps, 2))
+    factors = _balanced(factors)
+    last: Tensor | None = None
+    for sweep in range(sweeps):
+        for mode in (2, 0, 1):
+            updated = list(factors)
+            updated[mode] = _update(target, mode, factors, float(weights[sweep]))
+            factors = (updated[0], updated[1], updated[2])
+        factors = _balanced(factors)
+        if tolerance and sweep % 25 == 24:
+            now = objective(target, factors)
+            if last is not None and bool((last - now <= tolerance * now.abs()).all()):
+                break
+            last = now
+            if progress:
+                progress("als", sweep + 1, sweeps)
+    return factors
+
+
+def to_batch(algorithms: list[BilinearAlgorithm], colour: Colour | None = None, device: str = "cpu") -> Batch:
+    """Stack algorithms of one format and rank; encoders go to the colour's coordinates."""
+    stacked = [np.stack([a.factors[i] for a in algorithms]) for i in range(3)]
+    if colour is not None:
+        stacked[0], stacked[1] = stacked[0] @ colour.root_x, stacked[1] @ colour.root_w
+    x, w, d = (torch.from_numpy(np.ascontiguousarray(s)).to(device) for s in stacked)
+    return x, w, d
+
+
+def from_batch(
+    factors: Batch, like: BilinearAlgorithm, steps: tuple[str, ...], colour: Colour | None = None
+) -> list[BilinearAlgorithm]:
+    """The algorithms of a batch, with the name and provenance of `like`."""
+    x, w, d = (f.detach().cpu().numpy() for f in factors)
+    if colour is not None:
+        x, w = x @ np.linalg.pinv(colour.root_x), w @ np.linalg.pinv(colour.root_w)
+    return [
+        BilinearAlgorithm(like.tile, x[i], w[i], d[i].T, like.name, like.provenance.then(*steps))
+        for i in range(x.shape[0])
+    ]

@@ -1,0 +1,88 @@
+"""Pruning: products are dropped one at a time with refinement in between, by a beam of candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stl_algebra.progress import Progress
+from stl_search.trials.als import Batch, Target, _gram, _right_hand_side, als, objective
+
+
+def removal_costs(target: Target, factors: Batch) -> Tensor:
+    """(B, r): rise of the objective when a product is dropped and the best of the three factors refitted."""
+    costs = []
+    for mode in range(3):
+        first, second = (factors[i] for i in range(3) if i != mode)
+        gram = _gram(target, first, second)
+        jitter = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * 1e-10
+        inverse = torch.linalg.inv(
+            gram + jitter * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        )
+        solved = inverse @ _right_hand_side(target, mode, factors)
+        costs.append(solved.square().sum(-1) / inverse.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300))
+    return torch.stack(costs).amin(0) / target.energy
+
+
+def prune(
+    target: Target,
+    start: Batch,
+    rank: int,
+    *,
+    beam: int = 6,
+    branch: int = 4,
+    sweeps: int = 20,
+    noise: float = 0.3,
+    seed: int = 0,
+    keep_path: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Batch, dict[int, Batch]]:
+    """Drop products one at a time, refining in between, with a beam of candidates.
+
+    Each candidate is continued by dropping each of its `branch` cheapest products (costs blurred by
+    `noise` so that seeds differ), all continuations get `sweeps` of ALS, and the best `beam` different
+    ones go on.
+
+    Returns:
+        The last beam, best first, of rank `rank`; and, with `keep_path`, the best candidate of every rank on
+        the way, as batches of one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    factors = start
+    path: dict[int, Batch] = {}
+    first_rank = start[0].shape[1]
+    while factors[0].shape[1] > rank:
+        b, r = factors[0].shape[:2]
+        costs = removal_costs(target, factors) + 1e-12
+        blur = torch.randn(costs.shape, generator=generator, dtype=costs.dtype).to(costs.device)
+        order = (costs.log() + noise * blur).argsort(dim=1)[:, : min(branch, r)]
+        keep = torch.ones(b, order.shape[1], r, dtype=torch.bool, device=costs.device)
+        keep.scatter_(2, order.unsqueeze(-1), False)
+        grown = [
+            f.unsqueeze(1).expand(-1, order.shape[1], -1, -1)[keep].view(b * order.shape[1], r - 1, -1)
+            for f in factors
+        ]
+        children = als(target, (grown[0], grown[1], grown[2]), sweeps, (1e-4, 1e-7))
+        factors = _best_different(target, children, beam)
+        if keep_path:
+            path[r - 1] = (factors[0][:1], factors[1][:1], factors[2][:1])
+        if progress:
+            progress("prune", first_rank - (r - 1), first_rank - rank)
+    return factors, path
+
+
+def _best_different(target: Target, factors: Batch, count: int) -> Batch:
+    """The `count` best candidates whose objectives differ by more than a millionth."""
+    values = objective(target, factors)
+    chosen: list[int] = []
+    for index in torch.argsort(values, stable=True).tolist():
+        if not np.isfinite(float(values[index])):
+            continue
+        if any(abs(float(values[index] - values[c])) <= 1e-6 * float(values[c]) + 1e-15 for c in chosen):
+            continue
+        chosen.append(index)
+        if len(chosen) == count:
+            break
+    x, w, d = (f[chosen or [0]] for f in factors)
+    return x, w, d

@@ -1,0 +1,139 @@
+"""One trial of the search: a pure function from a plan entry to algorithms.
+
+Candidate from a family, pruned to the rank, refined at the target dtype, made exact where it is nearly
+exact. The same entry gives the same result in any process: one torch thread, all randomness from the
+entry's seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.scores import nmse, rounding_constant, total
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.algorithms.verify import verify
+from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.exact.discretise import discretise
+from stl_algebra.families import Request, family
+from stl_algebra.groups import FiniteGroup
+from stl_algebra.version import __version__
+from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
+from stl_search.trials.prune import prune
+
+#: An algorithm whose total is within this factor of the best is preferred when it is exact.
+EXACT_PREFERENCE = 1.5
+#: Above this many products the closed-form elimination comes before pruning with refinement.
+_LARGEST_PRUNED = 110
+_NEARLY_EXACT = 1e-3
+
+
+@dataclass(frozen=True, init=False)
+class Entry(Request):
+    """One line of the plan: what a family is asked for, which family, the dtype whose rounding counts.
+
+    Attributes:
+        dtype: of the total.
+        family: registered name.
+    """
+
+    dtype: str
+    family: str
+
+    def __init__(
+        self,
+        tile: TileFormat | str,
+        rank: int,
+        dtype: str = "bf16",
+        family: str = "known",
+        group: FiniteGroup | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(tile, rank, group, seed)
+        object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "family", family)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found.
+
+    Attributes:
+        algorithms: the winner of the trial first, then the best of each rank that pruning went through.
+        totals: NMSE + c(dtype) A of each.
+    """
+
+    algorithms: tuple[BilinearAlgorithm, ...]
+    totals: tuple[float, ...]
+
+
+def run_trial(
+    entry: Entry, command: str = "", progress: Callable[[str, int, int], None] | None = None
+) -> Outcome:
+    """Run one entry.
+
+    Raises:
+        NoCandidate: the family has nothing for this group and format.
+        InvalidInput: the entry itself is malformed.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _run(entry, command, progress)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] | None) -> Outcome:
+    tile, penalty = entry.tile, rounding_constant(entry.dtype)
+    start = family(entry.family).propose(entry)
+    start = start.renamed(start.name, replace(start.provenance, command=command, version=__version__))
+    if start.rank > max(_LARGEST_PRUNED, entry.rank):
+        start = truncate(start, max(_LARGEST_PRUNED, entry.rank), penalty, 0.1, entry.seed)
+    target = Target.of(tile, penalty)
+    rng = np.random.default_rng(entry.seed)
+    # Wide beams on small problems, narrow ones where a step is dear.
+    beam, branch, sweeps = [(2, 4, 60), (6, 4, 20), (4, 3, 40)][int(rng.integers(3))]
+    batch, path = prune(
+        target,
+        to_batch([start]),
+        entry.rank,
+        beam=beam,
+        branch=branch,
+        sweeps=sweeps,
+        seed=entry.seed,
+        keep_path=True,
+        progress=progress,
+    )
+    # Ranks at which an exact algorithm is known anyway are not worth keeping.
+    path = {r: b for r, b in path.items() if entry.rank < r <= rank_of_exact(tile)}
+    steps = [f"prune {start.rank} -> {entry.rank}"] if start.rank > entry.rank else []
+    found = [_finished(target, batch, start, (*steps, "als"), entry, sweeps=600)]
+    for rank, kept in sorted(path.items()):
+        steps_here = (f"prune {start.rank} -> {rank}", "als")
+        found.append(_finished(target, kept, start, steps_here, entry, sweeps=60))
+    if entry.rank < start.rank <= rank_of_exact(tile) and verify(start).exact:
+        found.append(start)
+    return Outcome(tuple(found), tuple(total(a, entry.dtype) for a in found))
+
+
+def _finished(
+    target: Target, batch: Batch, start: BilinearAlgorithm, steps: tuple[str, ...], entry: Entry, sweeps: int
+) -> BilinearAlgorithm:
+    """The best of the batch after more ALS; its exact neighbour where there is one that is as good."""
+    batch = als(target, batch, sweeps, (1e-5, 1e-9), 1e-7)
+    best = int(torch.argmin(objective(target, batch)))
+    algorithm = from_batch(batch, start, steps)[best]
+    small = algorithm.tile.products <= 27
+    if small and sweeps > 100 and nmse(algorithm) < _NEARLY_EXACT:
+        exact = discretise(algorithm, seed=entry.seed)
+        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(
+            algorithm, entry.dtype
+        ):
+            return exact
+    return algorithm

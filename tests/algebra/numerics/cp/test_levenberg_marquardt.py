@@ -1,0 +1,100 @@
+"""The closed-form CP Gram and gradient against autograd, and what Levenberg-Marquardt finds with them."""
+
+import math
+
+import pytest
+import torch
+
+from stl_algebra import InvalidInput, TileFormat, matmul_tensor
+from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
+from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
+
+
+def random_factors(sides, rank, starts, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(starts, s, rank, generator=generator, dtype=torch.float64) for s in sides]
+
+
+@pytest.mark.parametrize(("sides", "rank"), [((3, 4, 5), 2), ((2, 3), 4), ((2, 3, 2, 4), 3), ((1, 5, 2), 1)])
+def test_closed_forms_equal_the_explicit_jacobian(sides, rank):
+    factors = random_factors(sides, rank, 3, 0)
+    residual = torch.randn(3, *sides, dtype=torch.float64)
+    gram, gradient = cp_gram(factors), cp_gradient(residual, factors)
+    for start in range(3):
+        parts = tuple(u[start : start + 1] for u in factors)
+        jacobians = torch.autograd.functional.jacobian(lambda *u: cp_reconstruct(u).flatten(), parts)
+        jacobian = torch.cat([j.reshape(math.prod(sides), -1) for j in jacobians], dim=1)
+        explicit = jacobian.T @ jacobian
+        assert (gram[start] - explicit).abs().max() <= 1e-12 * explicit.abs().max()
+        expected = jacobian.T @ residual[start].flatten()
+        assert (gradient[start] - expected).abs().max() <= 1e-12 * expected.abs().max()
+
+
+def test_strassen_rank_is_found_from_every_random_start():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 7, 40, 0)
+    pulled = cp_levenberg_marquardt(target, factors, pull=1e-2, iterations=60)
+    fit = cp_levenberg_marquardt(target, pulled.factors)
+    assert int((fit.loss < 1e-20).sum()) == 40
+    assert set(fit.status) == {"loss_below_tolerance"}
+    rebuilt = cp_reconstruct(fit.factors)
+    assert (rebuilt - torch.tensor(target.tolist())).abs().max() < 1e-10
+
+
+def test_starts_do_not_influence_each_other():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 6, 5, 1)
+    together = cp_levenberg_marquardt(target, factors, iterations=40, pull=1e-3)
+    for start in range(5):
+        alone = cp_levenberg_marquardt(target, [u[start] for u in factors], iterations=40, pull=1e-3)
+        assert alone.loss[0] == pytest.approx(float(together.loss[start]), rel=1e-6)
+
+
+def test_frozen_entries_stay_and_the_anchor_pulls():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 7, 2, 3)
+    frozen = [
+        torch.rand(u.shape, generator=torch.Generator().manual_seed(n)) < 0.1 for n, u in enumerate(factors)
+    ]
+    fit = cp_levenberg_marquardt(target, factors, frozen=frozen, iterations=30)
+    for before, after, mask in zip(factors, fit.factors, frozen, strict=True):
+        assert torch.equal(before[mask], after[mask])
+        assert not torch.equal(before, after)
+    near = cp_levenberg_marquardt(target, factors, anchor=factors, pull=1e8, iterations=30)
+    assert max((a - b).abs().max() for a, b in zip(near.factors, factors, strict=True)) < 1e-6
+    assert (near.objective >= near.loss).all()
+
+
+def test_the_callback_can_end_the_run_and_statuses_say_why():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 6, 2, 0)
+    seen = []
+    fit = cp_levenberg_marquardt(target, factors, callback=lambda i, loss: seen.append(loss) or i == 3)
+    assert len(seen) == 4
+    assert fit.iterations.tolist() == [4, 4]
+    assert fit.status == ("iterations_spent",) * 2
+    nothing = cp_levenberg_marquardt(target, [torch.zeros_like(u) for u in factors])
+    assert nothing.status == ("gradient_below_tolerance",) * 2
+    assert nothing.loss.tolist() == [8.0, 8.0]
+    assert nothing.best() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": torch.full((4, 4, 4), float("nan"))}, "target: expected finite"),
+        ({"target": torch.zeros(4)}, "2 axes"),
+        ({"factors": [torch.zeros(1, 4, 2)] * 2}, "3 factors"),
+        ({"factors": [torch.zeros(1, 4, 2), torch.zeros(1, 4, 3), torch.zeros(1, 4, 2)]}, r"factors\[1\]"),
+        ({"factors": [torch.full((4, 2), float("inf"))] * 3}, r"factors\[0\]: expected finite"),
+        ({"pull": -1.0}, "pull"),
+        ({"damping": float("nan")}, "damping"),
+        ({"iterations": -1}, "iterations"),
+        ({"anchor": [torch.zeros(1, 4, 3)] * 3}, r"anchor\[0\]"),
+        ({"frozen": [torch.zeros(4, 2)] * 2}, "frozen"),
+    ],
+)
+def test_bad_arguments_are_named(change, message):
+    arguments = {"target": torch.zeros(4, 4, 4), "factors": [torch.ones(1, 4, 2)] * 3} | change
+    with pytest.raises(InvalidInput, match=message):
+        cp_levenberg_marquardt(arguments.pop("target"), arguments.pop("factors"), **arguments)

@@ -1,0 +1,85 @@
+"""`stl-search frontier --exact` and `stl-search find`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.verify import verify
+from stl_algebra.exact.catalogue import best_known_ranks
+from stl_search.cli import main
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_the_exact_table_is_verified_and_honest_about_gaps():
+    data = json.loads(call("frontier", "--exact", "--json").stdout)
+    known = best_known_ranks()["ranks"]
+    rows = {row["tile"]: row for row in data["rows"]}
+    assert set(rows) == set(known)
+    assert all(row["exact"] and row["ring"] == "Z" for row in rows.values())
+    assert all(row["gap"] == row["rank"] - known[slug]["Q"] >= 0 for slug, row in rows.items())
+    shown = call("frontier", "--exact").output
+    equal = sum(row["gap"] == 0 for row in rows.values())
+    assert f"{equal} of {len(rows)} formats" in shown
+    assert "48 (49 over Z)" in shown
+
+
+def test_find_by_least_squares_saves_an_exact_file(tmp_path):
+    folder = tmp_path / "found"
+    outcome = call("find", "2", "--rank", 7, "--method", "least-squares", "--out", folder, "--json")
+    assert outcome.exit_code == 0, outcome.output
+    data = json.loads(outcome.stdout)
+    loaded = load_encoders(data["file"])
+    assert verify(loaded.algorithm).exact
+    assert loaded.algorithm.rank == 7
+    assert loaded.algorithm.provenance.family == "random-start"
+
+
+def test_find_gives_what_the_package_has(tmp_path):
+    outcome = call("find", "3x3x4", "--rank", 29, "--out", tmp_path)
+    assert outcome.exit_code == 0
+    assert "exact over Z" in outcome.output
+    assert (tmp_path / "3x3x4-r29.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_find_that_does_not_reach_the_rank_says_so(tmp_path):
+    outcome = call("find", "2", "--rank", 6, "--budget", "1s", "--out", tmp_path)
+    assert outcome.exit_code == 1
+    assert "rank 6" in outcome.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("find", "zwei"), "tile"),
+        (("find", "2", "--rank", "0"), "rank"),
+        (("find", "2", "--rank", "9"), "rank"),
+        (("find", "1x1x1"), "rank"),
+        (("find", "6", "--rank", "100"), "tile"),
+        (("find", "64"), "tile"),
+        (("find", "5", "--rank", "93", "--method", "least-squares"), "order"),
+        (("find", "2", "--budget", "never"), "budget"),
+        (("find", "2", "--method", "magic"), "method"),
+        (("find", "2", "--seed", "-1"), "seed"),
+        (("frontier", "--exact", "results"), "folder"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments, word, tmp_path):
+    outcome = call(*arguments, *(("--out", tmp_path / "x") if arguments[0] == "find" else ()))
+    assert outcome.exit_code == 2
+    assert word in outcome.output.splitlines()[-1]
+    assert "Traceback" not in outcome.output
+
+
+def test_an_unwritable_folder_is_noticed_before_the_search(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    outcome = call("find", "2", "--rank", 6, "--budget", "1h", "--out", blocker / "inside")
+    assert outcome.exit_code == 2
+    assert "cannot write" in outcome.output

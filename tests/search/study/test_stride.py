@@ -1,0 +1,96 @@
+"""Time between the arms of a plan: everyone once, then by results; entries of the plan without repetition."""
+
+import math
+from dataclasses import replace
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from stl_search.study.plan import Settings
+from stl_search.study.queue import next_index, queue_up_to
+from stl_search.study.strategies.stride import Record, next_arm
+
+PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
+
+
+def simulate(arms, steps, start=None):
+    """Trials one after the other; an arm is (seconds of a trial, total or None)."""
+    records = start or [Record() for _ in arms]
+    for _ in range(steps):
+        i = next_arm(records)
+        seconds, total = arms[i]
+        records[i] = Record(records[i].trials + 1, records[i].seconds + seconds, total)
+    return records
+
+
+ARMS = st.lists(
+    st.tuples(st.floats(0.3, 30), st.one_of(st.none(), st.floats(1e-3, 1))), min_size=1, max_size=8
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(arms=ARMS)
+def test_looking_round_takes_no_longer_than_the_leader_but_for_one_trial_and_misses_no_arm(arms):
+    leader = (1.0, 1e-4)
+    longest = max(seconds for seconds, _ in arms)
+    for steps in range(1, 4 * len(arms)):
+        first, *others = simulate([leader, *arms], steps)
+        assert sum(r.seconds / r.trials for r in others if r.trials) <= first.seconds + longest
+    assert all(r.trials for r in simulate([leader, *arms], 300 * len(arms)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(arms=ARMS)
+def test_no_arm_is_ahead_of_its_share_by_more_than_its_last_trial(arms):
+    """Stride scheduling: seconds over weight are level, but for one trial each."""
+    arms = [(seconds, 0.3 if total is None else total) for seconds, total in arms]
+    start = [Record(1, seconds, total) for seconds, total in arms]
+    records = simulate(arms, 60, start)
+    best = min(total for _, total in arms)
+    weights = [max(math.exp(-(total / best - 1) / 0.05), 0.02) for _, total in arms]
+    least = min(r.seconds / w for r, w in zip(records, weights, strict=True))
+    for record, weight, (seconds, _) in zip(records, weights, arms, strict=True):
+        assert (record.seconds - seconds) / weight <= least * (1 + 1e-9) or record.trials == 1
+
+
+def test_an_arm_in_flight_is_not_taken_for_one_without_candidates():
+    waiting = Record(1, 5.0, None, in_flight=1)
+    records = [Record(2, 9.0, 0.3), waiting]
+    assert next_arm(records) == 1
+    assert next_arm([records[0], replace(waiting, in_flight=0)]) == 0
+
+
+@pytest.fixture
+def study():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study()
+
+
+def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study):
+    arms = PLAN.arms()
+    queue_up_to(study, PLAN, 3)
+    taken = [0, 1, 2]
+    for number in range(3, 30):
+        index = next_index(study, PLAN)
+        assert index not in taken
+        study.enqueue_trial({}, user_attrs={"index": index})
+        taken.append(index)
+        if number % 2:
+            study.tell(study.ask(), 0.3 + 0.01 * number)
+    # Before there is a result: what the three queued entries left, families without a group first.
+    assert [arms[i % len(arms)] for i in taken[3:5]] == [("known", ""), ("random", "")]
+    # Of each arm the first entries, in order.
+    for arm in range(len(arms)):
+        own = [i for i in taken if i % len(arms) == arm]
+        assert own == list(range(arm, arm + len(own) * len(arms), len(arms)))
+
+
+def test_entries_of_dead_workers_are_free_again(study):
+    first = next_index(study, PLAN)
+    study.enqueue_trial({}, user_attrs={"index": first})
+    assert next_index(study, PLAN) != first
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert next_index(study, PLAN) == first
