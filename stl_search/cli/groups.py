@@ -18,9 +18,11 @@ from stl_algebra.groups import (
     NAME_TABLE,
     FiniteGroup,
     parse_group,
+    small_group_number,
     standard_names,
     subgroup_classes,
 )
+from stl_algebra.groups.foreign import convention
 from stl_algebra.groups.words import letters, words
 from stl_algebra.representations import RealType, character_table, complex_irreps, real_irreps
 from stl_algebra.representations.character_values import exact_character_table
@@ -110,6 +112,10 @@ def group(name: str, picture: Path | None, as_json: bool) -> None:
     others = [n for n in data["isomorphic_to"] if n != g.name]
     if others:
         out.print(f"isomorphic to: {', '.join(others)}", markup=False, soft_wrap=True)
+    if data["small_group"]:
+        out.print("GAP: SmallGroup({}, {})".format(*data["small_group"]))
+    if data["note"]:
+        out.print(data["note"], soft_wrap=True)
     named = [f"{x['letter']} of order {x['order']}" for x in data["generators"]]
     out.print(f"generators: {', '.join(named) or 'none'}", soft_wrap=True)
     _print_subgroups(g, data["subgroups"])
@@ -132,12 +138,14 @@ def group(name: str, picture: Path | None, as_json: bool) -> None:
 def _described(g: FiniteGroup) -> dict[str, Any]:
     """Everything about a group, for JSON and for the terminal."""
     irreps = real_irreps(g)
-    spelled = words(g)
+    spelled, number = words(g), small_group_number(g)
     return {
         "name": g.name,
         "order": g.order,
         "abelian": g.is_abelian,
         "isomorphic_to": list(standard_names(g)),
+        "small_group": number and list(number),
+        "note": convention(g.name),
         "generators": [
             {"letter": letter, "element": x, "order": int(g.element_orders[x])}
             for letter, x in zip(letters(g), g.generators, strict=True)
