@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from stl_algebra.errors import InvalidInput
 from stl_search.study.plan import Settings
 from stl_search.study.queue import next_index, queue_up_to
-from stl_search.study.strategies.base import Record
+from stl_search.study.strategies.base import Record, strategy
 from stl_search.study.strategies.stride import next_arm
 
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
