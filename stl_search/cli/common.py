@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +21,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
 
 from stl_algebra.errors import StlError
 from stl_algebra.progress import Progress
@@ -95,6 +96,14 @@ def progress_bar(label: str) -> Iterator[Progress]:
             bar.update(task, description=f"{label} · {what}", completed=done, total=of)
 
         yield step
+
+
+def table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """A plain table: bold heads, no frame; columns of `numbers` to the right."""
+    made = Table(title=title or None, box=None, header_style="bold", title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left")
+    return made
 
 
 def echo_json(value: Any) -> None:

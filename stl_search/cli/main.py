@@ -10,7 +10,7 @@ from stl_search.cli.common import Group
 #: Name -> (module, one line), in the order of the list.
 COMMANDS = {
     "groups": ("groups", "List named groups of order up to 60, and the grammar of names."),
-    "group": ("groups", "Show a group: its names, subgroups, characters, irreps."),
+    "group": ("group", "Show a group: its names, subgroups, characters, irreps."),
     "tpp": ("tpp", "Say whether a group realises a format."),
     "run": ("run", "Search encoders, score them, save the winners, write a report."),
     "report": ("report", "Write the report of a run folder again."),

@@ -78,7 +78,7 @@ def test_python_does_what_the_command_does_and_judges_winners_once(tmp_path, pro
         ({"trials": 1, "budget": 1.0}, "budget"),
         ({"ranks": 3}, "ranks"),
         ({"rank": 99, "tile": "2"}, "rank"),
-        ({"groups": "Z7"}, "group"),
+        ({"groups": "X7"}, "group"),
         ({"matrices": ["nothing"]}, "matrices"),
     ],
 )

@@ -254,7 +254,7 @@ def make_bad_files(folder):
 
 TWO = ["run", "--group", "S3", "--tile", "2", "--rank"]
 BAD = [
-    (["run", "--group", "Z7", "--rank", "7"], ["group", "C2^4", "D4"]),
+    (["run", "--group", "X7", "--rank", "7"], ["group", "C2^4", "D4"]),
     ([*TWO, "0"], ["rank", "1 to 8"]),
     ([*TWO, "9"], ["rank", "1 to 8"]),
     (["run", "--group", "S3", "--tile", "4x", "--rank", "9"], ["tile", "4x4x2"]),
