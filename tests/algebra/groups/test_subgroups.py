@@ -20,7 +20,7 @@ from stl_algebra.groups import (
 )
 from stl_algebra.groups.isomorphism import one_of_each_type
 from stl_algebra.groups.recognition import _SPORADIC, _abelian_names, _family_names, direct_factors
-from tests.algebra.group_strategies import spellings, write_tables
+from tests.algebra.groups.group_strategies import spellings, write_tables
 
 #: (subgroups, conjugacy classes), from the literature.
 KNOWN = {

@@ -9,7 +9,7 @@ from stl_algebra import InvalidInput
 from stl_algebra.groups import isomorphic, parse_group
 from stl_algebra.groups.fields import finite_field
 from stl_algebra.groups.matrix_groups import order_of_gl
-from tests.algebra.group_strategies import check_group, check_irreps
+from tests.algebra.groups.group_strategies import check_group, check_irreps
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5, 7, 8, 9, 16, 25, 27, 32, 49])
