@@ -15,6 +15,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.published import named_encoders
 from stl_kernels import ops
 from stl_kernels.backends import AUTO
 from stl_kernels.contract import checks
@@ -25,7 +26,9 @@ Encoders = BilinearAlgorithm | EncodersFile | str | Path
 
 
 def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
-    """The algorithm of a value, of a loaded encoders file, or of the file at a path.
+    """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
+
+    A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so.
 
     Raises:
         InvalidInput: none of these, or the file is unreadable.
@@ -35,10 +38,11 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     if isinstance(encoders, EncodersFile):
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
-        return load_encoders(encoders).algorithm
+        shipped = named_encoders(str(encoders)) if not Path(encoders).exists() else None
+        return shipped or load_encoders(encoders).algorithm
     raise InvalidInput(
         "encoders",
-        expected="a BilinearAlgorithm, a loaded encoders file or a path to one",
+        expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",
         got=type(encoders).__name__,
     )
 

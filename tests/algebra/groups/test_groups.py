@@ -12,7 +12,13 @@ from stl_algebra.families.algebra_products import division_algebra_product
 from stl_algebra.groups import NAME_TABLE, FiniteGroup, parse_group
 from stl_algebra.representations import RealType, complex_irreps, fourier_basis
 from stl_algebra.representations.irreps import irreps_from_commutant
-from tests.algebra.groups.group_strategies import check_fourier, check_group, check_irreps, spellings, write_tables
+from tests.algebra.groups.group_strategies import (
+    check_fourier,
+    check_group,
+    check_irreps,
+    spellings,
+    write_tables,
+)
 
 TOLERANCE = 1e-10
 
