@@ -4,6 +4,7 @@ Tests that walk are slow ones: the walk is compiled first.
 """
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from stl_algebra import sandwich
 from stl_algebra.algorithms.compose import permute_format, restrict
+from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
-from stl_algebra.errors import InvalidInput
+from stl_algebra.errors import InvalidInput, TooLarge
+from stl_algebra.exact import METHODS, catalogue, search
 from stl_algebra.exact.catalogue import exact_algorithm, strassen, table, winograd
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.exact.flip_graph import walk
@@ -240,3 +243,45 @@ def test_lifting_refuses_what_is_not_exact_modulo_2():
     found = lift(odd)
     assert found is not None
     assert verify(found).exact
+
+
+def test_every_bundled_algorithm_says_how_another_is_found():
+    files = sorted((Path(catalogue.__file__).parents[1] / "data" / "exact").glob("*.safetensors"))
+    assert len(files) == 15
+    for path in files:
+        origin = load_encoders(path).algorithm.provenance
+        words = origin.command.split()
+        assert words[:2] == ["stl-search", "find"]
+        assert f"{words[2]}-r{words[4]}" == path.stem
+        assert words[words.index("--method") + 1] in METHODS
+        assert any("not repeatable bit by bit" in step for step in origin.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tile", "rank", "method"),
+    [("2", 7, "flips"), ("2x2x3", 11, "flips-modulo-2"), ("2", 7, "least-squares")],
+)
+def test_every_method_of_search_ends_with_a_proof(tile, rank, method):
+    steps = list(search(tile, rank, method=method, afresh=True, budget=200))
+    assert [step.number for step in steps] == sorted({step.number for step in steps})
+    found = [step.found for step in steps if step.found is not None]
+    assert [a.rank for a in found] == sorted({a.rank for a in found}, reverse=True)
+    assert found[-1].rank == rank
+    assert verify(found[-1]).exact
+    assert found[-1].provenance.version
+
+
+def test_a_search_gives_what_the_package_has_and_refuses_before_it_begins():
+    (step,) = search("3x3x4", 29)
+    assert step.found == exact_algorithm(TileFormat(3, 3, 4))
+    for arguments, word in (
+        ({"tile": "6", "rank": 100}, "tile"),
+        ({"tile": "2", "rank": 9}, "rank"),
+        ({"tile": "2", "method": "magic"}, "method"),
+        ({"tile": "2", "seed": -1}, "seed"),
+    ):
+        with pytest.raises(InvalidInput, match=word):
+            search(**arguments)
+    with pytest.raises(TooLarge, match="order"):
+        search("5", 93, method="least-squares")
