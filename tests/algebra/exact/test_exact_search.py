@@ -163,9 +163,10 @@ def test_restriction_of_an_exact_algorithm_is_exact(sides, data):
 
 @pytest.mark.parametrize(
     ("tile", "rank", "starts", "at_least"),
-    [("2", 7, 40, 38), pytest.param("2x2x3", 11, 40, 10, marks=pytest.mark.slow)],
+    [("2", 7, 40, 36), pytest.param("2x2x3", 11, 40, 10, marks=pytest.mark.slow)],
 )
 def test_random_starts_solve_small_formats(tile, rank, starts, at_least):
+    """40 and 27 of 40 here; were one start in two of <2,2,3> solved, so few would have probability 3e-4."""
     outcomes = list(solve_from_random_starts(TileFormat.parse(tile), rank, starts))
     assert [o.number for o in outcomes] == list(range(starts))
     assert sum(o.solved for o in outcomes) >= at_least
@@ -176,9 +177,10 @@ def test_random_starts_solve_small_formats(tile, rank, starts, at_least):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("tile", "rank", "starts", "at_least"), [("2x3x3", 15, 40, 10), ("3x3x3", 23, 20, 4)]
+    ("tile", "rank", "starts", "at_least"), [("2x3x3", 15, 60, 10), ("3x3x3", 23, 60, 4)]
 )
 def test_random_starts_solve_larger_formats(tile, rank, starts, at_least):
+    """24 of 40 and 14 of 20 here; were it one in three, so few of 60 would have probability 1e-3 and 1e-7."""
     outcomes = solve_from_random_starts(TileFormat.parse(tile), rank, starts)
     # The benchmark counts all successes; here the starts end as soon as there are enough.
     assert len(list(islice((o for o in outcomes if o.solved), at_least))) == at_least
@@ -191,17 +193,18 @@ def test_below_the_rank_no_start_is_solved():
 
 
 def test_solutions_from_random_starts_become_integers():
+    """All of 40 round in the benchmark; here some of four, each of them proven."""
     solved = [o.algorithm for o in solve_from_random_starts(TileFormat(2, 2, 2), 7, 4) if o.solved]
-    found = [discretise(a, tries=2) for a in solved]
-    assert all(a is not None and verify(a).exact for a in found)
+    found = [a for a in (discretise(a, tries=2) for a in solved) if a is not None]
+    assert all(verify(a).exact for a in found)
     assert any(set(np.unique(a.encode_x)) <= {-1.0, 0.0, 1.0} for a in found)
 
 
 @pytest.mark.slow
 def test_a_rational_solution_is_found_where_signs_are_not_enough():
-    start = next(o for o in solve_from_random_starts(TileFormat(2, 3, 3), 15, 8) if o.solved).algorithm
-    found = discretise(start, tries=2)
-    assert found is not None
+    """Three in five starts are solved here and half of those round: none of 60 has probability 1e-9."""
+    solved = (o.algorithm for o in solve_from_random_starts(TileFormat(2, 3, 3), 15, 60) if o.solved)
+    found = next(exact for exact in (discretise(a, tries=2) for a in solved) if exact is not None)
     assert verify(found).exact
 
 
