@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from safetensors import safe_open
 
 from stl_algebra import TileFormat, load_encoders, save_encoders
@@ -25,12 +24,9 @@ from stl_search.matrices.readers import load_matrices
 from stl_search.study.run_folder import read_run
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.urls import without_password
+from tests.search.cli.calling import call
 
 SMALL = ["run", "--group", "S3", "--tile", "2", "--rank", "6", "--matrices", "rademacher"]
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")

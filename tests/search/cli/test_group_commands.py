@@ -4,18 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from stl_algebra.groups import isomorphic, parse_group, standard_names
 from stl_algebra.representations import real_irreps
-from stl_search.cli import main
 from stl_search.pictures.cayley import save_picture
 from stl_search.pictures.layout import _even_point, edges, layout
 from stl_search.study.plan import Settings
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+from tests.search.cli.calling import call
 
 
 def test_group_prints_names_subgroups_exact_characters_and_blocks():
