@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.tensor import matmul_tensor
-from stl_algebra.errors import NotExact
+from stl_algebra.errors import InvalidInput, NotExact
+
+#: Rings that a proof can be asked for; each of the first three holds the one before.
+RINGS = ("Z", "Z[1/2]", "Q", "GF(2)", "GF(3)")
 
 #: Largest denominator that an entry may have to count as rational rather than as a rounded real number.
 LARGEST_DENOMINATOR = 4096
@@ -147,12 +150,49 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
         ring = "Z[1/2]"
     else:
         ring = "Q"
-    gf2 = None
-    if scale % 2:
-        parities = [np.vectorize(lambda v: int(v) % 2, otypes=[object])(f) for f in whole]
-        gf2 = bool(np.array_equal(_integer_tensor(parities) % 2, target % 2))
-    message = _verdict(ring, target.size, wrong)
+    gf2 = _holds_modulo(2, whole, scale, target)
+    message = _verdict(ring, target.size, wrong) + ("; exact over GF(2) only" if wrong and gf2 else "")
     return Verification(wrong == 0, ring, (dx, dw, dd), wrong, gf2, digest, message)
+
+
+def _holds_modulo(
+    prime: int, whole: list[NDArray[np.object_]], scale: int, target: NDArray[np.int64]
+) -> bool | None:
+    """Whether the integer numerators over `scale` multiply matrices modulo a prime; None when it divides."""
+    if scale % prime == 0:
+        return None
+    residues = [np.vectorize(lambda v: int(v) % prime, otypes=[object])(f) for f in whole]
+    return bool(np.array_equal(_integer_tensor(residues) % prime, target * scale % prime))
+
+
+def holds_over(algorithm: BilinearAlgorithm, ring: str) -> bool:
+    """Whether the algorithm multiplies matrices over a ring, in exact arithmetic.
+
+    Over Z, Z[1/2] and Q all coefficients must lie in the ring; over GF(p) no denominator may be divisible
+    by p.
+
+    Args:
+        algorithm: any.
+        ring: one of `RINGS`.
+
+    Raises:
+        InvalidInput: unknown ring.
+    """
+    if ring not in RINGS:
+        raise InvalidInput("ring", expected=f"one of {', '.join(RINGS)}", got=repr(ring))
+    if not ring.startswith("GF"):
+        outcome = verify(algorithm)
+        return outcome.exact and RINGS.index(outcome.ring) <= RINGS.index(ring)
+    factors = (algorithm.encode_x, algorithm.encode_w, algorithm.decode)
+    denominators = [common_denominator(f) for f in factors]
+    scale, whole = 1, []
+    for factor, denominator in zip(factors, denominators, strict=True):
+        if denominator is None:
+            return False
+        whole.append(numerators(factor, denominator))
+        scale *= denominator
+    target = matmul_tensor(algorithm.tile).astype(np.int64)
+    return bool(_holds_modulo(int(ring[3:-1]), whole, scale, target))
 
 
 def _verdict(ring: str, entries: int, wrong: int) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat, as_tile
+from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.version import __version__
@@ -46,9 +47,12 @@ class _Request:
     goal: int
     seed: int
     afresh: bool
+    start: BilinearAlgorithm | None = None
 
     def table(self, tile: TileFormat) -> BilinearAlgorithm:
         """What a walk may start from."""
+        if self.start is not None and tile == self.tile:
+            return self.start
         return definition(tile) if self.afresh else exact_algorithm(tile)
 
 
@@ -140,6 +144,7 @@ def search(
     budget: float = 60.0,
     seed: int = 0,
     afresh: bool = False,
+    start: BilinearAlgorithm | None = None,
 ) -> Iterator[Step]:
     """Search for an exact algorithm of a format; yields after every walk or start, ends at rank or budget.
 
@@ -153,6 +158,7 @@ def search(
         budget: seconds after which no further walk or start begins.
         seed: of the search; the same seed gives the same steps, as far as time allows.
         afresh: neither begin with nor return what the package has.
+        start: an exact algorithm of the format for walks to begin with, in place of the package's.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -168,9 +174,11 @@ def search(
         raise InvalidInput("method", expected=f"one of {', '.join(METHODS)}", got=repr(method))
     if seed < 0:
         raise InvalidInput("seed", expected="a number of at least 0", got=seed)
-    request = _Request(tile, goal, seed, afresh)
+    if start is not None and (start.tile != tile or not verify(start).exact):
+        raise InvalidInput("start", expected=f"an exact algorithm for {tile}", got=repr(start))
+    request = _Request(tile, goal, seed, afresh, start)
     known = exact_algorithm(tile)
-    if not afresh and method != "least-squares" and known.rank <= goal:
+    if not afresh and start is None and method != "least-squares" and known.rank <= goal:
         # The package has it already; a walk would only repeat it.
         return iter([Step(1, "in the package", _from(known, known.provenance.family, request))])
     return _until(METHODS[method][1](request), goal, time.monotonic() + budget)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
+from stl_algebra.algorithms.encoders_file import EncodersFile
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.factor_files import read_factors
 from stl_algebra.published import named_encoders
 from stl_kernels import ops
 from stl_kernels.backends import AUTO
@@ -29,6 +30,7 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
 
     A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so.
+    Other programs' files are read too (`stl_algebra.factor_files`).
 
     Raises:
         InvalidInput: none of these, or the file is unreadable.
@@ -39,7 +41,7 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
         shipped = named_encoders(str(encoders)) if not Path(encoders).exists() else None
-        return shipped or load_encoders(encoders).algorithm
+        return shipped or read_factors(encoders).judged.algorithm
     raise InvalidInput(
         "encoders",
         expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",

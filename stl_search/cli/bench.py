@@ -11,8 +11,8 @@ import torch
 from rich.table import Table
 
 import stl_algebra
-from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.errors import InvalidInput
+from stl_algebra.factor_files import read_factors
 from stl_algebra.files import write_atomically
 from stl_search.cli.common import echo_json, err, json_option, out, progress_bar
 from stl_search.judging.dtype_constants import as_json as constants_as_json
@@ -104,7 +104,7 @@ def layer(
             "no peaks are stored for this device: measuring them (`stl-search bench peaks` stores them)"
         )
         known = None
-    algorithm = load_encoders(encoders).algorithm
+    algorithm = read_factors(encoders).judged.algorithm
     results = []
     with progress_bar("measuring") as progress:
         for number, shape in enumerate(shapes):

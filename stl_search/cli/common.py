@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +56,8 @@ class Group(click.Group):
         if name not in self.lazy:
             return super().get_command(ctx, name)
         module = importlib.import_module(f"stl_search.cli.{self.lazy[name][0]}")
-        command: click.Command = getattr(module, name)
+        # A word of Python's gets an underscore.
+        command: click.Command = getattr(module, f"{name}_" if iskeyword(name) else name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,30 +6,37 @@ from pathlib import Path
 
 import click
 
-from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.factor_files import SUFFIXES, read_factors, write_factors
+from stl_algebra.factor_files.write import CONVENTIONS
 from stl_search.cli.common import out
-from stl_search.frontier.export import FORMATS, export_algorithm
 
 
 @click.command()
 @click.argument("encoders", type=click.Path(path_type=Path))
 @click.option(
-    "--to",
-    "target",
-    type=click.Path(path_type=Path),
-    required=True,
-    help=f"File: {', '.join(FORMATS)}.",
+    "--to", "target", type=click.Path(path_type=Path), required=True, help=f"File: {', '.join(SUFFIXES)}."
 )
-def export(encoders: Path, target: Path) -> None:
+@click.option(
+    "--output-convention",
+    "convention",
+    type=click.Choice(CONVENTIONS),
+    default="C",
+    show_default=True,
+    help="What u, v, w and SMS triples compute.",
+)
+def export(encoders: Path, target: Path, convention: str) -> None:
     """Write an algorithm in another format, chosen by the file's suffix.
 
     \b
     .npz    encode_x, encode_w, decode in float64; and u, v, w with one column per product
-    .json   the same factors as lists; integers or fractions where the algorithm is exact
-    .safetensors   an encoders file, verified again
+    .json   the same factors as lists, integers or fractions where exact; u, v, w with one row per product
+    .sms    three files of sparse triples: NAME_L.sms, NAME_R.sms, NAME_P.sms
+    .py     a function on numpy arrays; .tex a list of products and sums
+    .safetensors   an encoders file with its proof
 
     \b
     Example:
       stl-search export results/s3/encoders/4x4x4-r32.safetensors --to winner.npz
     """
-    out.print(str(export_algorithm(load_encoders(encoders), target)), soft_wrap=True)
+    for path in write_factors(read_factors(encoders).judged, target, convention):
+        out.print(str(path), soft_wrap=True)

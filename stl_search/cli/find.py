@@ -14,6 +14,7 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import NothingFound
 from stl_algebra.exact import METHODS, search
 from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.factor_files import read_factors
 from stl_algebra.files import check_writable
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
 
@@ -38,6 +39,9 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
 @click.option("--budget", type=Duration(), default=60.0, show_default="60s", help="Time to spend.")
 @click.option("--method", type=click.Choice(list(METHODS)), default="flips", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="A file whose algorithm walks begin with."
+)
 @click.option("--afresh", is_flag=True, help="Neither begin with nor give what the package has.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("results/exact")
@@ -49,12 +53,14 @@ def find(
     budget: float,
     method: str,
     seed: int,
+    source: Path | None,
     afresh: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
     target = TileFormat.parse(tile)
-    steps = search(target, rank, method=method, budget=budget, seed=seed, afresh=afresh)
+    start = None if source is None else read_factors(source).judged.algorithm
+    steps = search(target, rank, method=method, budget=budget, seed=seed, afresh=afresh, start=start)
     goal = exact_algorithm(target).rank - 1 if rank is None else rank
     check_writable(folder)
     saved: tuple[Path, Judged] | None = None

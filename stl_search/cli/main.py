@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Score an encoders file and every baseline on matrices."),
     "verify": ("verify", "Check in exact arithmetic that an algorithm multiplies matrices."),
     "frontier": ("frontier", "The best encoders of folders, by format and rank."),
+    "import": ("import", "Read another program's algorithm into an encoders file."),
     "export": ("export", "Write an algorithm in another format."),
     "find": ("find", "Search for an exact algorithm of a format."),
     "bench": ("bench", "Measure on this machine."),

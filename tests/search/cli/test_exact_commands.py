@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
-from stl_algebra.exact.catalogue import best_known_ranks
+from stl_algebra.exact.catalogue import best_known_ranks, exact_algorithm
 from tests.search.cli.calling import call
 
 
@@ -78,3 +80,33 @@ def test_an_unwritable_folder_is_noticed_before_the_search(tmp_path):
     outcome = call("find", "2", "--rank", 6, "--budget", "1h", "--out", blocker / "inside")
     assert outcome.exit_code == 2
     assert "cannot write" in outcome.output
+
+
+def test_other_programs_files_go_through_every_command(tmp_path):
+    a = exact_algorithm(TileFormat(2, 3, 3))
+    transposed = a.decode.reshape(2, 3, -1).transpose(1, 0, 2).reshape(6, -1)
+    np.savez(tmp_path / "scheme.npz", u=a.encode_x.T, v=a.encode_w.T, w=transposed)
+    shown = json.loads(call("verify", tmp_path / "scheme.npz", "--json").stdout)
+    assert shown["ring"] == "Z"
+    assert "columns per product, output C^T" in shown["read_as"]
+    outcome = call("import", tmp_path / "scheme.npz", "--json")
+    assert outcome.exit_code == 0, outcome.output
+    assert load_encoders(tmp_path / "scheme.safetensors").algorithm == a
+    for suffix in ("json", "sms", "py", "tex"):
+        outcome = call("export", tmp_path / "scheme.npz", "--to", tmp_path / f"out.{suffix}")
+        assert outcome.exit_code == 0, outcome.output
+    assert call("verify", tmp_path / "out_R.sms").exit_code == 0
+    rows = json.loads(call("evaluate", tmp_path / "out.json", "--matrices", "rademacher", "--json").stdout)
+    assert rows["closed_form"]["nmse_white"] < 1e-28
+    assert call("import", tmp_path / "scheme.npz", "--out", tmp_path / "a.npz").exit_code == 2
+
+
+def test_a_ring_that_is_asked_for_decides(tmp_path):
+    strassen = exact_algorithm(TileFormat(2, 2, 2))
+    parts = {"u": abs(strassen.encode_x), "v": abs(strassen.encode_w), "w": abs(strassen.decode.T)}
+    np.savez(tmp_path / "two.npz", **parts)
+    outcome = call("verify", tmp_path / "two.npz")
+    assert outcome.exit_code == 1
+    assert "exact over GF(2) only" in outcome.output
+    assert call("verify", tmp_path / "two.npz", "--ring", "GF(2)").exit_code == 0
+    assert call("verify", tmp_path / "two.npz", "--ring", "GF(3)").exit_code == 1
