@@ -3,9 +3,8 @@
 The only part of `stl_algebra` that imports torch; `import stl_algebra` does not load it.
 """
 
-from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, CPOptions, cp_levenberg_marquardt
 from stl_algebra.numerics.gauss_newton import (
-    CPProblem,
     FunctionProblem,
     GaussNewton,
     GaussNewtonOptimizer,
@@ -23,7 +22,7 @@ from stl_algebra.numerics.sketches import Sketch, make_sketch
 
 __all__ = [
     "CPFit",
-    "CPProblem",
+    "CPOptions",
     "DynamicLeastSquares",
     "FunctionProblem",
     "GaussNewton",

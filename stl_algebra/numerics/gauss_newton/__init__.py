@@ -3,11 +3,12 @@
 from stl_algebra.numerics.gauss_newton.minimise import GaussNewton, GaussNewtonResult, Iteration
 from stl_algebra.numerics.gauss_newton.network import NetworkProblem
 from stl_algebra.numerics.gauss_newton.optimizer import GaussNewtonOptimizer
-from stl_algebra.numerics.gauss_newton.problem import CPProblem, FunctionProblem, Gram, Problem
-from stl_algebra.numerics.gauss_newton.selector import SolverChoice, select_solver
+from stl_algebra.numerics.gauss_newton.problem import FunctionProblem, Gram, Problem
+from stl_algebra.numerics.gauss_newton.selector import select_solver
+from stl_algebra.numerics.gauss_newton.solvers import Dense, Sketched, Solver, Structured
 
 __all__ = [
-    "CPProblem",
+    "Dense",
     "FunctionProblem",
     "GaussNewton",
     "GaussNewtonOptimizer",
@@ -16,6 +17,8 @@ __all__ = [
     "Iteration",
     "NetworkProblem",
     "Problem",
-    "SolverChoice",
+    "Sketched",
+    "Solver",
+    "Structured",
     "select_solver",
 ]

@@ -9,19 +9,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.gauss_newton.problem import Problem
-from stl_algebra.numerics.gauss_newton.selector import SolverChoice, select_solver
-from stl_algebra.numerics.gauss_newton.solvers import (
-    Prepared,
-    prepare_dense,
-    prepare_iterative,
-    prepare_structured,
-)
+from stl_algebra.numerics.gauss_newton.selector import select_solver
+from stl_algebra.numerics.gauss_newton.solvers import Prepared, Solver
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,22 @@ class GaussNewtonResult:
     """Where it ended.
 
     Attributes:
-        theta: (M,) the parameters with the lowest loss.
+        theta: (M,) the parameters with the lowest loss, flat.
+        parameters: the same in the form in which the problem was given them: a tensor, a list of tensors, or
+            a network's named parameters.
         loss: |r(theta)|^2.
         status: "loss_below_tolerance", "gradient_below_tolerance", "no_step_improves", "iterations_spent" or
             "stopped_by_callback".
-        choice: the solver and the reason for it.
+        solver: what solved for the steps; `solver.reason` says why.
         damping: the damping to continue with.
         history: every attempted step.
     """
 
     theta: Tensor
+    parameters: Any
     loss: float
     status: str
-    choice: SolverChoice
+    solver: Solver
     damping: float
     history: tuple[Iteration, ...]
 
@@ -80,15 +79,13 @@ class GaussNewton:
     """Minimise |r(theta)|^2.
 
     Args:
-        solver: "structured", "dense", "sketched" or "auto" (see `selector`).
+        solver: "structured", "dense", "sketched" or "auto" (see `selector`), or a solver with settings of its
+            own, such as `Sketched(tolerance=1e-3, seed=1)`.
         iterations: most attempted steps.
         damping: first mu, relative to the mean diagonal entry of the smaller-side Gram matrix.
         loss_tolerance: stop when |r|^2 is at most this.
         gradient_tolerance: stop when max |J^T r| is at most this.
-        inner_tolerance: relative residual at which the conjugate gradients of "sketched" end.
-        sketch: kind of sketch, a name in `sketches.SKETCHES`.
         line_search: halve a step that does not decrease the loss, up to 5 times, before damping is raised.
-        seed: of the sketches.
         callback: called after each attempted step; True ends the run.
 
     Raises:
@@ -98,22 +95,18 @@ class GaussNewton:
     def __init__(
         self,
         *,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         iterations: int = 100,
         damping: float = 1e-3,
         loss_tolerance: float = 0.0,
         gradient_tolerance: float = 1e-10,
-        inner_tolerance: float = 1e-2,
-        sketch: str = "sparse",
         line_search: bool = False,
-        seed: int = 0,
         callback: Callable[[Iteration], bool | None] | None = None,
     ) -> None:
         for name, value, above in (
             ("damping", damping, True),
             ("loss_tolerance", loss_tolerance, False),
             ("gradient_tolerance", gradient_tolerance, False),
-            ("inner_tolerance", inner_tolerance, True),
         ):
             if not (math.isfinite(value) and (value > 0 if above else value >= 0)):
                 raise InvalidInput(
@@ -121,11 +114,10 @@ class GaussNewton:
                 )
         if iterations < 0:
             raise InvalidInput("iterations", expected="at least 0", got=iterations)
-        select_solver(solver, structured=True, residuals=1, parameters=1, tolerance=inner_tolerance)
+        select_solver(solver, structured=True, residuals=1, parameters=1)
         self.solver, self.iterations, self.damping = solver, iterations, damping
         self.loss_tolerance, self.gradient_tolerance = loss_tolerance, gradient_tolerance
-        self.inner_tolerance, self.sketch = inner_tolerance, sketch
-        self.line_search, self.seed, self.callback = line_search, seed, callback
+        self.line_search, self.callback = line_search, callback
 
     def minimise(
         self, problem: Problem, theta: Tensor | None = None, damping: float | None = None
@@ -146,12 +138,11 @@ class GaussNewton:
         loss = float(residual.square().sum())
         if not math.isfinite(loss):
             raise InvalidInput("start", expected="a finite residual", got="NaN or an infinity")
-        choice = select_solver(
+        solver = select_solver(
             self.solver,
             structured=problem.structured,
             residuals=residual.numel(),
             parameters=point.numel(),
-            tolerance=self.inner_tolerance,
         )
         history: list[Iteration] = []
         prepared: Prepared | None = None
@@ -161,7 +152,7 @@ class GaussNewton:
                 status = "loss_below_tolerance"
                 break
             if prepared is None:
-                prepared = self._prepare(choice, problem, point, residual, iteration)
+                prepared = solver.prepare(problem, point, residual, iteration)
                 if float(prepared.gradient.abs().max()) <= self.gradient_tolerance:
                     status = "gradient_below_tolerance"
                     break
@@ -199,20 +190,6 @@ class GaussNewton:
                 break
         if status == "iterations_spent" and loss <= self.loss_tolerance:
             status = "loss_below_tolerance"
-        return GaussNewtonResult(point, loss, status, choice, mu or 0.0, tuple(history))
-
-    def _prepare(
-        self, choice: SolverChoice, problem: Problem, point: Tensor, residual: Tensor, iteration: int
-    ) -> Prepared:
-        if choice.solver == "structured":
-            return prepare_structured(problem, point, residual)
-        if choice.solver == "dense":
-            return prepare_dense(problem, point, residual)
-        return prepare_iterative(
-            problem,
-            point,
-            residual,
-            sketch=self.sketch,
-            tolerance=self.inner_tolerance,
-            seed=self.seed + iteration,
+        return GaussNewtonResult(
+            point, problem.shaped(point), loss, status, solver, mu or 0.0, tuple(history)
         )

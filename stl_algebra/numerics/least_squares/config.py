@@ -1,6 +1,6 @@
 """What a `DynamicLeastSquares` is made with, and the checks of what it is given.
 
-What does not belong here: what is done with it (`dynamic_least_squares`).
+What does not belong here: what is done with it (`stream`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -18,14 +18,33 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.least_squares.choice import Choice
 
 STATE_VERSION = 1
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 # Squares of larger entries, summed over 1e9 rows, leave the dtype's range.
-_LARGEST_ENTRY = {torch.float32: 1e14, torch.float64: 1e145}
+_LARGEST_ENTRY = {"float32": 1e14, "float64": 1e145}
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `DynamicLeastSquares`: the fields of `Config` after `targets`."""
+
+    mode: str
+    deletions: str
+    eps: float | None
+    ridge: float
+    relative_ridge: float
+    expected_rows: int | None
+    keep_rows: bool
+    dtype: torch.dtype | str
+    product_dtype: torch.dtype | str
+    seed: int
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a `DynamicLeastSquares` was made with; JSON-able. See its arguments."""
+    """What a `DynamicLeastSquares` was made with; JSON-able, dtypes by their names. See its arguments.
+
+    Raises:
+        InvalidInput: a number is out of range or a dtype is none of the two. The words `mode`, `deletions`
+            and `eps` are left to `choose`.
+    """
 
     d: int
     targets: int = 1
@@ -36,54 +55,50 @@ class Config:
     relative_ridge: float = 0.0
     expected_rows: int | None = None
     keep_rows: bool = True
-    dtype: str = "float64"
-    product_dtype: str = "float64"
+    dtype: torch.dtype | str = "float64"
+    product_dtype: torch.dtype | str = "float64"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("d", "targets", "expected_rows"):
+            size = getattr(self, name)
+            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+                raise InvalidInput(name, expected="a positive integer", got=size)
+        for name in ("ridge", "relative_ridge"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidInput(name, expected="a finite number of at least 0", got=value)
+            object.__setattr__(self, name, float(value))
+        for name in ("dtype", "product_dtype"):
+            kind = str(getattr(self, name)).removeprefix("torch.")
+            if kind not in _LARGEST_ENTRY:
+                raise InvalidInput(name, expected="torch.float32 or torch.float64", got=kind)
+            object.__setattr__(self, name, kind)
+        object.__setattr__(self, "keep_rows", bool(self.keep_rows) and self.deletions == "any")
 
-def make_config(
-    *,
-    d: int,
-    targets: int,
-    mode: str,
-    deletions: str,
-    eps: float | None,
-    ridge: float,
-    relative_ridge: float,
-    expected_rows: int | None,
-    keep_rows: bool,
-    dtype: torch.dtype,
-    product_dtype: torch.dtype,
-    seed: int,
-) -> Config:
-    """The checked arguments; the words `mode`, `deletions` and `eps` are left to `choose`.
+    @property
+    def width(self) -> int:
+        """Columns of [A B]."""
+        return self.d + self.targets
 
-    Raises:
-        InvalidInput: a number is out of range or a dtype is none of the two.
-    """
-    for name, size in (("d", d), ("targets", targets), ("expected_rows", expected_rows)):
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise InvalidInput(name, expected="a positive integer", got=size)
-    for name, value in (("ridge", ridge), ("relative_ridge", relative_ridge)):
-        if not (math.isfinite(value) and value >= 0):
-            raise InvalidInput(name, expected="a finite number of at least 0", got=value)
-    for name, kind in (("dtype", dtype), ("product_dtype", product_dtype)):
-        if kind not in _DTYPES:
-            raise InvalidInput(name, expected="torch.float32 or torch.float64", got=kind)
-    return Config(
-        d=d,
-        targets=targets,
-        mode=mode,
-        deletions=deletions,
-        eps=eps,
-        ridge=float(ridge),
-        relative_ridge=float(relative_ridge),
-        expected_rows=expected_rows,
-        keep_rows=bool(keep_rows) and deletions == "any",
-        dtype=_DTYPES[dtype],
-        product_dtype=_DTYPES[product_dtype],
-        seed=seed,
-    )
+    @property
+    def row_dtype(self) -> torch.dtype:
+        """Of the rows and of the answer."""
+        return cast(torch.dtype, getattr(torch, str(self.dtype)))
+
+    @property
+    def products(self) -> torch.dtype:
+        """Of the products of rows."""
+        return cast(torch.dtype, getattr(torch, str(self.product_dtype)))
+
+    @property
+    def largest_entry(self) -> float:
+        """The largest entry of a row whose square, summed, stays within the dtypes' range."""
+        return min(_LARGEST_ENTRY[str(self.dtype)], _LARGEST_ENTRY[str(self.product_dtype)])
+
+    def total_ridge(self, mean_diagonal: float) -> float:
+        """The ridge for a mean diagonal entry of A^T A."""
+        return self.ridge + self.relative_ridge * mean_diagonal
 
 
 def checked_rows(config: Config, device: torch.device, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +107,7 @@ def checked_rows(config: Config, device: torch.device, a: Tensor, b: Tensor) -> 
     Raises:
         InvalidInput: see `DynamicLeastSquares.insert`.
     """
-    d, k = config.d, config.targets
-    dtype: torch.dtype = getattr(torch, config.dtype)
+    d, k, dtype = config.d, config.targets, config.row_dtype
     for name, value in (("a", a), ("b", b)):
         if not isinstance(value, Tensor):
             raise InvalidInput(name, expected="a torch tensor", got=type(value).__name__)
@@ -113,7 +127,7 @@ def checked_rows(config: Config, device: torch.device, a: Tensor, b: Tensor) -> 
     b = b.unsqueeze(1) if b.dim() == 1 and k == 1 else b
     if tuple(b.shape) != (a.shape[0], k):
         raise InvalidInput("b", expected=f"shape (m, k) = {(a.shape[0], k)}", got=f"shape {tuple(b.shape)}")
-    largest = min(_LARGEST_ENTRY[dtype], _LARGEST_ENTRY[getattr(torch, config.product_dtype)])
+    largest = config.largest_entry
     for name, value in (("a", a), ("b", b)):
         low, high = torch.aminmax(value.detach())
         # NaN fails both comparisons.

@@ -4,7 +4,7 @@ The sum is kept as an unevaluated pair high + low, updated by Knuth's two-sum, s
 subtracting the same product leaves an error of order eps^2 of the largest value that was ever there, not eps.
 Subtraction recomputes the product from the same rows in the same shape: its rounding cancels exactly.
 
-What does not belong here: who may delete what (`dynamic_least_squares`), solving (`normal_solve`).
+What does not belong here: who may delete what (`stream`), solving (`solve`).
 """
 
 from __future__ import annotations

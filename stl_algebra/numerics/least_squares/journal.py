@@ -1,6 +1,6 @@
 """Dynamic least squares on disk: a saved state, and a journal that a kill cannot hurt.
 
-Plain safetensors, nothing pickled. What does not belong here: what a state holds (`dynamic_least_squares`).
+Plain safetensors, nothing pickled. What does not belong here: what a state holds (`stream`).
 """
 
 from __future__ import annotations

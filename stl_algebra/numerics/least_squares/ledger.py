@@ -56,12 +56,16 @@ class RowLedger:
     def __len__(self) -> int:
         return len(self._live)
 
-    def open(self, count: int, mark: bytes, rows: Tensor | None) -> int:
-        """A new handle for a batch."""
-        handle = self.next_handle
-        self._live[handle] = Batch(count, mark, rows)
+    def open(self, rows: Tensor, keep: bool) -> int:
+        """A new handle for a batch [a, b], (m, d + k), whose rows or else digest are kept."""
+        mark = bytes(_DIGEST_BYTES) if keep else digest(rows)
+        self._live[self.next_handle] = Batch(rows.shape[0], mark, rows if keep else None)
+        return self.issue()
+
+    def issue(self) -> int:
+        """A new handle for rows that will never be deleted."""
         self.next_handle += 1
-        return handle
+        return self.next_handle - 1
 
     def get(self, handle: int) -> Batch:
         """The live batch.

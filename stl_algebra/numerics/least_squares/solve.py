@@ -122,7 +122,7 @@ def _extreme_eigenvalues(matrix: Tensor, root: Tensor) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(d, 4, generator=generator, dtype=torch.float64).to(matrix.device)
     up, down = start, start
-    largest = smallest = torch.ones(())
+    largest = smallest = torch.ones((), device=matrix.device)
     for _ in range(6):
         up = matrix @ (up / torch.linalg.vector_norm(up, dim=0))
         down = torch.cholesky_solve(down / torch.linalg.vector_norm(down, dim=0), root)
