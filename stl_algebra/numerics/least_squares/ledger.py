@@ -85,13 +85,38 @@ class RowLedger:
         """The oldest live batch; there must be one."""
         return next(iter(self._live.items()))
 
+    def require_oldest(self, handle: int) -> None:
+        """Whether a live handle is the oldest.
+
+        Raises:
+            InvalidInput: it is not.
+        """
+        oldest, _ = self.oldest()
+        if handle != oldest:
+            raise InvalidInput(
+                "handle",
+                expected=f"the oldest live handle {oldest}",
+                got=handle,
+                hint='deletions="any" deletes in any order',
+            )
+
     def close(self, handle: int) -> None:
         """Forget a live batch."""
         del self._live[handle]
 
-    def shorten(self, handle: int, count: int, rows: Tensor | None) -> None:
-        """Record that the oldest rows of a batch have expired and `count` are left."""
-        self._live[handle] = replace(self._live[handle], count=count, rows=rows, whole=False)
+    def drop_oldest(self, count: int) -> Iterator[tuple[int, Tensor | None, Tensor | None]]:
+        """Record that the `count` oldest rows have expired; yields for each batch that loses rows how many,
+        its rows, and those that are left of it (None where rows are not kept)."""
+        while count:
+            handle, batch = self.oldest()
+            taken = min(count, batch.count)
+            rest = None if batch.rows is None else batch.rows[taken:].clone()
+            if taken == batch.count:
+                self.close(handle)
+            else:
+                self._live[handle] = replace(batch, count=batch.count - taken, rows=rest, whole=False)
+            yield taken, batch.rows, rest
+            count -= taken
 
     def check_rows(self, handle: int, rows: Tensor) -> None:
         """Whether `rows` are what was inserted under a live handle.

@@ -41,16 +41,16 @@ class Method(Protocol):
         """Rows that count in the system."""
 
     def insert(self, a: Tensor, b: Tensor) -> Tensor | None:
-        """Add rows a (m, d) with targets b (m, k); returns [a b], None where no row can be deleted."""
+        """Add rows a (m, columns) with targets b (m, k); returns [a b], None where no row can be deleted."""
 
     def delete(self, count: int, rows: Tensor | None, rest: Tensor | None = None) -> None:
         """Take `count` rows away: those of the batch `rows` except what stays of it, `rest`."""
 
     def solve(self) -> Solution:
-        """The solution, x in float64."""
+        """The solution, x (columns, k) in float64."""
 
     def residual(self, x: Tensor) -> Tensor:
-        """Sums of squared residuals at x (d, k) float64, (k,) float64."""
+        """Sums of squared residuals at x (columns, k) float64, (k,) float64."""
 
     def absorb(self, other: Any) -> None:
         """Add the rows of another one of the same kind and configuration.
@@ -73,7 +73,7 @@ class Gram:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config = config
-        self.gram = BufferedGram(config.width, device, config.row_dtype, config.products)
+        self.gram = BufferedGram(config.width, device, config.row_dtype, config.products, config.forgetting)
         self._rows = 0
 
     @property
@@ -104,13 +104,16 @@ class Gram:
     def solve(self) -> Solution:
         gram, d = self.gram.value(), self.config.d
         ridge = self.config.total_ridge(float(gram.diagonal()[:d].mean()))
-        return solve_from_gram(gram, d, ridge, self.rows)
+        return solve_from_gram(gram, self.config.columns, ridge, self.rows, d)
 
     def residual(self, x: Tensor) -> Tensor:
         signed = _signed(x)
         return (signed * (self.gram.value() @ signed)).sum(0).clamp(min=0.0)
 
     def absorb(self, other: Any) -> None:
+        if self.config.forgetting < 1:
+            got = f"forgetting={self.config.forgetting:g}"
+            raise InvalidInput("other", expected="streams whose rows do not fade", got=got)
         self.gram.absorb(other.gram)
         self._rows += other.rows
 
@@ -150,7 +153,7 @@ class Window:
     def solve(self) -> Solution:
         factor, d = self.queue.factor(), self.config.d
         ridge = self.config.total_ridge(float(factor[:, :d].square().sum()) / d)
-        return solve_from_triangle(factor, d, ridge, self.rows)
+        return solve_from_triangle(factor, self.config.columns, ridge, self.rows, d)
 
     def residual(self, x: Tensor) -> Tensor:
         return (self.queue.factor() @ _signed(x)).square().sum(0)
@@ -171,7 +174,7 @@ class Sampled(Gram):
     def __init__(self, config: Config, device: torch.device) -> None:
         super().__init__(config, device)
         assert config.eps is not None
-        self.sampler = LeverageSampler(config.d, config.targets, config.eps, config.seed, device)
+        self.sampler = LeverageSampler(config.columns, config.targets, config.eps, config.seed, device)
 
     @classmethod
     def after(cls, exact: Gram, device: torch.device) -> Sampled:

@@ -11,32 +11,28 @@ Factorising (O(d^3)) waits until `solve` is called. Jiang, Peng, Weinstein (arXi
 not more: with deletions, or for high accuracy, d^(2 - o(1)) an update cannot be beaten if X is wanted after
 each one.
 
-What does not belong here: arguments and their checks (`config`), the numbers (`methods`), handles (`ledger`),
-files (`journal`), stopping (`stopping`).
+What does not belong here: arguments (`config`) and rows (`rows`) and their checks, the numbers (`methods`),
+handles (`ledger`), files (`journal`), stopping (`stopping`).
 """
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.least_squares.choice import ROWS_PER_FEATURE, Choice, choose
-from stl_algebra.numerics.least_squares.config import (
-    STATE_VERSION,
-    Config,
-    Settings,
-    checked_rows,
-    read_meta,
-)
+from stl_algebra.numerics.least_squares.config import Config, Settings
 from stl_algebra.numerics.least_squares.ledger import RowLedger
 from stl_algebra.numerics.least_squares.methods import METHODS, Gram, Method, Sampled
+from stl_algebra.numerics.least_squares.rows import Form, Rows, checked_features, checked_rows
 from stl_algebra.numerics.least_squares.solve import Solution
+from stl_algebra.numerics.least_squares.state import Meta
 
 
 class DynamicLeastSquares:
@@ -49,17 +45,24 @@ class DynamicLeastSquares:
         deletions: "any" (by handle, in any order), "window" (oldest first) or "none".
         eps: accuracy of the sampled mode: the residual norm is within a factor 1 + eps of the best
             (measured on hostile streams, not a proof). Allows "auto" to sample.
-        ridge: lambda of lambda |X|^2, in units of squared entries of A.
+        ridge: lambda of lambda |X|^2, in units of squared entries of A. It spares the intercept.
         relative_ridge: a further ridge, as a share of the mean diagonal entry of A^T A.
         expected_rows: length of the stream, if known; for "auto".
         keep_rows: with deletions="any", keep every live row so that `delete` needs a handle only. False keeps
             a 16-byte digest a batch instead, and `delete` must be given the rows again. Memory: rows *
             (d + k) entries against none; "window" always keeps its window, "none" never keeps rows.
-        dtype: of the rows and of the answer, torch.float64 or torch.float32. Accumulation is in float64.
+        dtype: of the rows and of the answer, float64 or float32 of torch or numpy. Sums are in float64.
         product_dtype: of the products of rows; torch.float32 is faster on devices that are slow in float64
             and holds up to condition numbers of about 1e4.
         device: where state and rows live.
         seed: of the sampled mode.
+        intercept: fit A X + 1 c^T: a column of ones behind the features, whose coefficients are
+            `Solution.intercept`.
+        forgetting: each row multiplies the squared errors of all rows before it by this; 0.99 looks back
+            about 100 rows. Needs deletions="none", and the Gram matrix.
+
+    Rows are tensors, numpy arrays or what numpy takes for an array; answers come back as what was inserted
+    last. `partial_fit` is another name of `insert`; `predict` applies the solution.
 
     Attributes:
         choice: the method and the reason for it.
@@ -79,11 +82,10 @@ class DynamicLeastSquares:
         **settings: Unpack[Settings],
     ) -> None:
         config = Config(d, targets, **settings)
-        choice = choose(config.mode, config.deletions, config.eps, d, config.expected_rows)
-        self._begin(config, choice, device)
+        self._begin(config, choose(config), device, Form())
 
-    def _begin(self, config: Config, choice: Choice, device: torch.device | str) -> None:
-        self.config, self.choice = config, choice
+    def _begin(self, config: Config, choice: Choice, device: torch.device | str, form: Form) -> None:
+        self.config, self.choice, self._form = config, choice, form
         # "cuda" becomes "cuda:0", which is what tensors there say.
         self.dtype, self.device = config.row_dtype, torch.empty(0, device=device).device
         self._ledger = RowLedger()
@@ -100,21 +102,22 @@ class DynamicLeastSquares:
         """Rows that count in the system: all live rows, or those that sampling kept."""
         return self._method.kept
 
-    def insert(self, a: Tensor, b: Tensor) -> int:
+    def insert(self, a: Rows, b: Rows) -> int:
         """Add rows.
 
         Args:
-            a: (m, d) with m >= 1, of this object's dtype and device, finite.
-            b: (m, k), or (m,) when there is one right-hand side.
+            a: (m, d) with m >= 1, finite; or one row (d,). A tensor must have this object's dtype and device;
+                an array is converted where that loses nothing.
+            b: (m, k), or (m,) when there is one right-hand side; for one row (k,) or a number.
 
         Returns:
             The handle of these rows.
 
         Raises:
-            InvalidInput: a shape, dtype or device is wrong, there is no row, or an entry is not finite or
-                larger than its square allows.
+            InvalidInput: a shape, dtype or device is wrong, one is a tensor and the other an array, there is
+                no row, or an entry is not finite or larger than its square allows.
         """
-        a, b = checked_rows(self.config, self.device, a, b)
+        a, b, self._form = checked_rows(self.config, self.device, a, b)
         self._solution = None
         rows = self._method.insert(a, b)
         if rows is not None:
@@ -123,7 +126,12 @@ class DynamicLeastSquares:
             self._switch_to_sampling()
         return self._ledger.issue()
 
-    def delete(self, handle: int, a: Tensor | None = None, b: Tensor | None = None) -> None:
+    def partial_fit(self, a: Rows, b: Rows) -> Self:
+        """`insert`, returning this object."""
+        self.insert(a, b)
+        return self
+
+    def delete(self, handle: int, a: Rows | None = None, b: Rows | None = None) -> None:
         """Take the rows of a handle away again.
 
         Args:
@@ -145,9 +153,9 @@ class DynamicLeastSquares:
             raise InvalidInput("a, b", expected="both or neither", got="one of them")
         given = rows = None
         if a is not None and b is not None:
-            given = torch.cat(checked_rows(self.config, self.device, a, b), dim=1)
+            given = torch.cat(checked_rows(self.config, self.device, a, b)[:2], dim=1)
         if self._method.oldest_first:
-            self._require_oldest(handle)
+            self._ledger.require_oldest(handle)
             if given is not None:
                 self._ledger.check_rows(handle, given)
         else:
@@ -171,17 +179,9 @@ class DynamicLeastSquares:
                 expected='an object made with deletions="window", or "any" with keep_rows',
                 got=f"deletions={self.config.deletions!r}, keep_rows={self.config.keep_rows}",
             )
-        dropped = surplus = max(self.rows - window, 0)
-        while surplus:
-            handle, batch = self._ledger.oldest()
-            taken = min(surplus, batch.count)
-            rest = None if batch.rows is None else batch.rows[taken:].clone()
-            self._method.delete(taken, batch.rows, rest)
-            if taken == batch.count:
-                self._ledger.close(handle)
-            else:
-                self._ledger.shorten(handle, batch.count - taken, rest)
-            surplus -= taken
+        dropped = max(self.rows - window, 0)
+        for count, rows, rest in self._ledger.drop_oldest(dropped):
+            self._method.delete(count, rows, rest)
         if dropped:
             self._after_deletion()
         return dropped
@@ -189,29 +189,57 @@ class DynamicLeastSquares:
     def solve(self) -> Solution:
         """The solution over the live rows; factorised once after each change. Never fails on dead features,
         too few rows or none: see `Solution.flags`."""
+        found, d = self._solved(), self.config.d
+        x, intercept = found.x, None
+        if self.config.intercept:
+            x, intercept = x[:d], self._form.give(x[d])
+        return replace(found, x=self._form.give(x), intercept=intercept)
+
+    def predict(self, a: Rows) -> Any:
+        """The fitted targets of rows, with the intercept.
+
+        Args:
+            a: (m, d), or one row (d,); as for `insert`.
+
+        Returns:
+            (m, k), a tensor or an array as `a` is. Without the first axis for one row, without the last
+            where the targets that were inserted last had none.
+
+        Raises:
+            InvalidInput: a shape, dtype or device is wrong, or an entry is not finite.
+        """
+        rows, single, numpy = checked_features(self.config, self.device, a)
+        out = rows @ self._solved().x
+        out = out[:, 0] if self._form.flat else out
+        return Form(numpy).give(out[0] if single else out)
+
+    def residual(self) -> Any:
+        """Sum of squared residuals of `solve().x`, (k,) float64, without the ridge term; rows count with
+        their weights where they fade.
+
+        From the Gram matrix its absolute error is about eps * |b|^2; from the window's factor it is accurate
+        relative to itself; in the sampled mode it is an estimate within about 1 +- 2 eps.
+        """
+        return self._form.give(self._method.residual(self._solved().x.to(torch.float64)))
+
+    def _solved(self) -> Solution:
+        """The solution as tensors, the intercept as the last row of x."""
         if self._solution is None:
             found = self._method.solve()
             self._solution = replace(found, x=found.x.to(self.dtype))
         return self._solution
 
-    def residual(self) -> Tensor:
-        """Sum of squared residuals of `solve().x`, (k,) float64, without the ridge term.
-
-        From the Gram matrix its absolute error is about eps * |b|^2; from the window's factor it is accurate
-        relative to itself; in the sampled mode it is an estimate within about 1 +- 2 eps.
-        """
-        return self._method.residual(self.solve().x.to(torch.float64))
-
     def report(self) -> dict[str, Any]:
-        """What there is to know, JSON-able: method and reason, rows, rank, condition, flags."""
-        solution = self.solve()
+        """What there is to know, JSON-able: method and reason, rows, rank, condition (None where it is
+        infinite), flags."""
+        solution = self._solved()
         return {
             "method": self.choice.method,
             "reason": self.choice.reason,
             "rows": self.rows,
             "kept_rows": self.kept_rows,
             "rank": solution.rank,
-            "condition": solution.condition,
+            "condition": solution.condition if math.isfinite(solution.condition) else None,
             "ridge": solution.ridge,
             "flags": list(solution.flags),
         }
@@ -224,7 +252,7 @@ class DynamicLeastSquares:
 
         Raises:
             InvalidInput: the two differ in more than seed and expected_rows, use different methods, or
-            are windows, whose rows have no common order.
+            are windows or forget, so that their rows would need a common order.
         """
         mine, theirs = (replace(c, seed=0, expected_rows=None) for c in (self.config, other.config))
         if other is self or mine != theirs or self.choice.method != other.choice.method:
@@ -242,14 +270,8 @@ class DynamicLeastSquares:
 
         A restored object continues bit for bit.
         """
-        meta = {
-            "version": STATE_VERSION,
-            "config": asdict(self.config),
-            "choice": asdict(self.choice),
-            "rows": self.rows,
-        }
         return {
-            "meta": torch.tensor(list(json.dumps(meta).encode()), dtype=torch.uint8),
+            "meta": Meta(self.config, self.choice, self.rows, self._form).tensor(),
             **self._method.state(),
             **self._ledger.state(self.config.width, self.dtype),
         }
@@ -261,7 +283,7 @@ class DynamicLeastSquares:
             InvalidInput: the state is malformed, newer, or of an object with other arguments. Nothing is
             changed.
         """
-        config = Config(**read_meta(state)["config"])
+        config = Meta.read(state).config
         if config != self.config:
             raise InvalidInput("state", expected=f"a state of {self.config}", got=str(config))
         self.__dict__.update(DynamicLeastSquares.from_state_dict(state, self.device).__dict__)
@@ -275,25 +297,15 @@ class DynamicLeastSquares:
         Raises:
             InvalidInput: the state is malformed or newer.
         """
-        meta = read_meta(state)
+        meta = Meta.read(state)
         out = cls.__new__(cls)
-        out._begin(Config(**meta["config"]), Choice(**meta["choice"]), device)
+        out._begin(meta.config, meta.choice, device, meta.form)
         try:
-            out._method.restore(state, int(meta["rows"]))
+            out._method.restore(state, meta.rows)
             out._ledger.restore(state, out.device)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise InvalidInput("state", expected="the tensors of state_dict()", got=repr(error)) from error
         return out
-
-    def _require_oldest(self, handle: int) -> None:
-        oldest, _ = self._ledger.oldest()
-        if handle != oldest:
-            raise InvalidInput(
-                "handle",
-                expected=f"the oldest live handle {oldest}",
-                got=handle,
-                hint='deletions="any" deletes in any order',
-            )
 
     def _after_deletion(self) -> None:
         self._solution = None
