@@ -1,6 +1,7 @@
-"""Gauss-Newton for nonlinear least squares: problems, solvers, the loop and a front for networks."""
+"""Gauss-Newton for nonlinear least squares: problems, solvers, the loop, fronts like torch and scipy."""
 
-from stl_algebra.numerics.gauss_newton.minimise import GaussNewton, GaussNewtonResult, Iteration
+from stl_algebra.numerics.gauss_newton.front import LeastSquaresResult, minimise_least_squares
+from stl_algebra.numerics.gauss_newton.minimise import GaussNewton, GaussNewtonResult, History, Iteration
 from stl_algebra.numerics.gauss_newton.network import NetworkProblem
 from stl_algebra.numerics.gauss_newton.optimizer import GaussNewtonOptimizer
 from stl_algebra.numerics.gauss_newton.problem import FunctionProblem, Gram, Problem
@@ -14,11 +15,14 @@ __all__ = [
     "GaussNewtonOptimizer",
     "GaussNewtonResult",
     "Gram",
+    "History",
     "Iteration",
+    "LeastSquaresResult",
     "NetworkProblem",
     "Problem",
     "Sketched",
     "Solver",
     "Structured",
+    "minimise_least_squares",
     "select_solver",
 ]

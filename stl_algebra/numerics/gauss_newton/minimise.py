@@ -45,6 +45,18 @@ class Iteration:
     seconds: float
 
 
+class History(tuple[Iteration, ...]):
+    """Every attempted step; its repr says how many, not which."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "History(no steps)"
+        taken = sum(step.accepted for step in self)
+        return f"History({len(self)} steps, {taken} taken, |r|^2 {self[0].loss:.3g} -> {self[-1].loss:.3g})"
+
+
 @dataclass(frozen=True)
 class GaussNewtonResult:
     """Where it ended.
@@ -54,8 +66,9 @@ class GaussNewtonResult:
         parameters: the same in the form in which the problem was given them: a tensor, a list of tensors, or
             a network's named parameters.
         loss: |r(theta)|^2.
-        status: "loss_below_tolerance", "gradient_below_tolerance", "no_step_improves", "iterations_spent" or
-            "stopped_by_callback".
+        status: "loss_below_tolerance", "gradient_below_tolerance", "converged_to_rounding" (no step improves,
+            because what is left to gain is below the rounding errors of theta and r), "no_step_improves",
+            "iterations_spent" or "stopped_by_callback".
         solver: what solved for the steps; `solver.reason` says why.
         damping: the damping to continue with.
         history: every attempted step.
@@ -67,12 +80,12 @@ class GaussNewtonResult:
     status: str
     solver: Solver
     damping: float
-    history: tuple[Iteration, ...]
+    history: History
 
     @property
     def converged(self) -> bool:
-        """Whether a tolerance ended it."""
-        return self.status in ("loss_below_tolerance", "gradient_below_tolerance")
+        """Whether a tolerance or rounding ended it."""
+        return self.status in ("loss_below_tolerance", "gradient_below_tolerance", "converged_to_rounding")
 
 
 class GaussNewton:
@@ -186,10 +199,34 @@ class GaussNewton:
                 status = "stopped_by_callback"
                 break
             if prepared is not None and mu > 1e12 * max(prepared.scale, 1e-300):
-                status = "no_step_improves"
+                rounded = _at_rounding(problem, prepared, point, residual)
+                status = "converged_to_rounding" if rounded else "no_step_improves"
                 break
         if status == "iterations_spent" and loss <= self.loss_tolerance:
             status = "loss_below_tolerance"
         return GaussNewtonResult(
-            point, problem.shaped(point), loss, status, solver, mu or 0.0, tuple(history)
+            point, problem.shaped(point), loss, status, solver, mu or 0.0, History(history)
         )
+
+
+def _at_rounding(problem: Problem, prepared: Prepared, point: Tensor, residual: Tensor) -> bool:
+    """Whether the Gauss-Newton step is lost in rounding errors of the dtype.
+
+    It moves the residual by J s. That is noise when rounding theta alone moves the residual as far, and it is
+    not seen in |r|^2 when |J s|^2 is below eps |r|^2.
+    """
+    eps = damping = torch.finfo(residual.dtype).eps
+    found = prepared.solve(damping * prepared.scale)
+    while found.step is None or not bool(torch.isfinite(found.step).all()):
+        damping *= 10
+        if damping > 1e-2:
+            return False
+        found = prepared.solve(damping * prepared.scale)
+    moved = float(torch.linalg.vector_norm(found.image))
+    if moved**2 <= 4 * eps * float(residual.square().sum()):
+        return True
+    # Rounding errors have random signs.
+    jacobian, generator = problem.linearise(point), torch.Generator().manual_seed(0)
+    signs = (torch.randint(0, 2, (4, len(point)), generator=generator) * 2 - 1).to(point)
+    noise = max(float(torch.linalg.vector_norm(jacobian.times(point * s))) for s in signs)
+    return moved <= 4 * eps * noise

@@ -83,7 +83,7 @@ class Structured:
 
         def solve(mu: float) -> Step:
             right = residual if gram.side == "residuals" else gradient
-            y = _cholesky(gram.matrix, mu, -right)
+            y = damped_cholesky(gram.matrix, mu, -right)
             if y is None:
                 return Step(None, torch.zeros_like(residual), 0)
             if gram.side == "parameters":
@@ -108,7 +108,7 @@ class Dense:
         gram = jacobian.mT @ jacobian if tall else jacobian @ jacobian.mT
 
         def solve(mu: float) -> Step:
-            y = _cholesky(gram, mu, -(gradient if tall else residual))
+            y = damped_cholesky(gram, mu, -(gradient if tall else residual))
             if y is None:
                 return Step(None, torch.zeros_like(residual), 0)
             return Step(y, jacobian @ y, 0) if tall else Step(jacobian.mT @ y, gram @ y, 0)
@@ -251,7 +251,8 @@ def _triangle(small: Tensor, gram: Tensor, mu: float) -> Tensor:
     return cast(Tensor, torch.linalg.qr(torch.cat([small, eye]), mode="r").R)
 
 
-def _cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:
+def damped_cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:
+    """(matrix + mu I)^-1 right for a vector; None where that is not positive definite."""
     damped = matrix.clone()
     damped.diagonal().add_(mu)
     root, info = torch.linalg.cholesky_ex(damped)
