@@ -98,7 +98,7 @@ def measure(
         for fused in (False, True):
             # The same parameters: only the choice of kernels differs.
             variant = copy.copy(layer)
-            variant.fused = fused
+            variant.options = replace(layer.options, fused=fused)
             error = error_to_float64(variant, x, 64)
             if not error < _LARGEST_ERROR:
                 raise StlError(f"rank {rank} at {shape}, {fused=}: relative error {error:.2e} to float64")

@@ -18,6 +18,7 @@ from stl_algebra.algorithms.tensor import definition, matmul_tensor
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import Verification, require_exact, verify
 from stl_algebra.errors import InvalidInput, NotExact, StlError, TooLarge, Unavailable
+from stl_algebra.published import encoders
 from stl_algebra.version import __version__
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "cyclic_shift",
     "definition",
     "direct_sum",
+    "encoders",
     "kronecker",
     "load_encoders",
     "matmul_tensor",

@@ -2,8 +2,9 @@
 
 A file is written to a temporary name and renamed, so that a killed writer leaves nothing half done; its
 checksum is verified on reading, and a file that fails is computed again. A result from the cache is the
-computed one bit for bit. The folder is `$STL_ALGEBRA_CACHE`, else `$XDG_CACHE_HOME/stl-algebra`, else
-`~/.cache/stl-algebra`; `STL_ALGEBRA_CACHE=off` computes everything anew. It may be deleted at any time.
+computed one bit for bit. The folder is `$STL_ALGEBRA_CACHE`, else `stl-algebra` where the system keeps a
+user's caches; `STL_ALGEBRA_CACHE=off` computes everything anew. It may be deleted at any time. What devices
+were measured to reach lies in folders of the same place (`stl_kernels.device`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -35,18 +37,16 @@ _ABANDONED_AFTER = 3600.0
 _COMPLEX = ":complex"
 
 
-def cache_folder() -> Path | None:
-    """Where results are kept; None when the cache is switched off or there is no home."""
+def cache_folder(kind: str = "") -> Path | None:
+    """Where results of a kind are kept; None when the cache is switched off or there is no home."""
     chosen = os.environ.get("STL_ALGEBRA_CACHE", "")
     if chosen.lower() == "off":
         return None
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        return Path(base) / "stl-algebra" if base else Path.home() / ".cache" / "stl-algebra"
+        base = Path(chosen) if chosen else user_cache_path("stl-algebra", appauthor=False)
     except RuntimeError:
         return None
+    return base / kind if kind else base
 
 
 def cached_arrays(computation: str, version: int, key: str, compute: Callable[[], Arrays]) -> Arrays:

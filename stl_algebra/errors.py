@@ -1,7 +1,9 @@
-"""The exceptions that the three packages raise for what a caller gave them.
+"""The exceptions that the packages raise for what a caller gave them, and the command line's exit codes.
 
-Every error that a user can cause derives from `StlError`; the command line prints it as one line and
-exits with 2 (`InvalidInput`) or 1 (everything else). Failures of our own logic are assertions.
+Every error that a user can cause derives from `StlError`; the command line prints it as one line and exits
+with its `exit_code`: 2 where the command cannot be run as given (wrong input, too large, something outside
+that does not answer), 1 where it ran and could not do what was asked. 0 is done. Failures of our own logic
+are assertions.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from __future__ import annotations
 class StlError(Exception):
     """Root of every error that stl-algebra raises on purpose."""
 
+    #: Of the command line when this ends a command.
+    exit_code = 1
+
 
 class InvalidInput(StlError, ValueError):
     """An argument or a file is not what was expected.
@@ -17,6 +22,8 @@ class InvalidInput(StlError, ValueError):
     Built from its parts, so that every message names the argument, what was expected, what was got and,
     where there is one, a next step.
     """
+
+    exit_code = 2
 
     def __init__(self, argument: str, *, expected: str, got: object, hint: str = "") -> None:
         self.argument, self.expected, self.got, self.hint = argument, expected, got, hint
@@ -38,6 +45,8 @@ def _rebuild_invalid_input(argument: str, expected: str, got: object, hint: str)
 class TooLarge(StlError):
     """The request is well formed but would take more memory or time than is allowed; says how much."""
 
+    exit_code = 2
+
 
 class NotExact(StlError):
     """An algorithm was asked to be exact and exact arithmetic says that it is not."""
@@ -46,6 +55,12 @@ class NotExact(StlError):
 class Unavailable(StlError):
     """Something outside the program does not answer: a storage, a device, an optional package, a file."""
 
+    exit_code = 2
+
 
 class NoCandidate(StlError):
     """A family has nothing to offer for a request, for instance because the group is too small."""
+
+
+class NothingFound(StlError):
+    """A search ended without what was asked for."""

@@ -3,15 +3,17 @@
 from stl_kernels.backends import BACKENDS, is_available
 from stl_kernels.device.peaks import Peaks, common_gpus, load_peaks, store_peaks
 from stl_kernels.layers.calibration import Calibrator
-from stl_kernels.layers.factors import STLFactors
+from stl_kernels.layers.factors import STLFactors, algorithm_of
 from stl_kernels.layers.functional import encode_weights, stl_matmul
-from stl_kernels.layers.linear import STLLinear, algorithm_of
+from stl_kernels.layers.linear import STLLinear
+from stl_kernels.layers.options import LayerOptions
 from stl_kernels.speed.peak_measurement import measure_and_store_peaks, measure_peaks
 from stl_kernels.speed.prediction import Prediction, predict
 
 __all__ = [
     "BACKENDS",
     "Calibrator",
+    "LayerOptions",
     "Peaks",
     "Prediction",
     "STLFactors",

@@ -28,7 +28,10 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from stl_kernels.backends import check_name, get_backend
+from stl_kernels.backends.base import Backend
 from stl_kernels.contract.calls import Call, Core, Correlate, Decode, Encode, Linear
+from stl_kernels.contract.checks import require_finite_on_cpu
 
 NAMESPACE = "stl_kernels"
 _LIBRARY: Any = cast(Any, torch.library.Library)(NAMESPACE, "DEF")
@@ -120,6 +123,39 @@ def _linear_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+# ---- computing -------------------------------------------------------------------------------------------
+
+_COMPUTE: dict[type[Call], Callable[[Backend, Any], Tensor]] = {
+    Encode: lambda backend, call: backend.encode(call.x, call.factor, call.cut),
+    Core: lambda backend, call: backend.core(call.encoded_x, call.encoded_w),
+    Decode: lambda backend, call: backend.decode(
+        call.products, call.factor, call.bias, call.rows, call.columns, call.cut
+    ),
+    Correlate: lambda backend, call: backend.correlate(call.encoded, call.x, call.cut),
+    Linear: lambda backend, call: backend.linear(call),
+}
+
+
+def _run(call: Call) -> Tensor:
+    """Check, choose the backend, compute.
+
+    Raises:
+        InvalidInput: arguments that do not fit together, or a factor on the CPU that is not finite.
+        Unavailable: the backend cannot run here.
+    """
+    call.check()
+    require_finite_on_cpu(**{name: getattr(call, name) for name in call.factor_names})
+    leader: Tensor = getattr(call, call.leader)
+    return _COMPUTE[type(call)](get_backend(call.backend, leader.device, leader.dtype), call)
+
+
+def _fake(call: Call) -> Tensor:
+    """The result's shape, dtype and device, nothing computed."""
+    call.check()
+    check_name(call.backend)
+    return call.empty()
+
+
 # ---- registration ------------------------------------------------------------------------------------------
 
 
@@ -150,9 +186,9 @@ def _register(kind: type[Call], backward: Callable[..., Any]) -> Any:
         ctx.plain = {key: None if isinstance(value, Tensor) else value for key, value in given.items()}
 
     _LIBRARY.define(f"{name}({kind.schema()}) -> Tensor", tags=[torch.Tag.pt2_compliant_tag])
-    _LIBRARY.impl(name, lambda *args: kind(*args).run(), "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, lambda *args: _run(kind(*args)), "CompositeExplicitAutograd")
     qualified = f"{NAMESPACE}::{name}"
-    torch.library.register_fake(qualified, lambda *args: kind(*args).fake(), lib=_LIBRARY)
+    torch.library.register_fake(qualified, lambda *args: _fake(kind(*args)), lib=_LIBRARY)
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=_LIBRARY)
     op = getattr(getattr(torch.ops, NAMESPACE), name).default
     for device_type, key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):

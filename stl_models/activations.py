@@ -20,9 +20,8 @@ from safetensors.torch import save
 
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_algebra.files import write_atomically
+from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
-
-Progress = Callable[[str, int, int], None]
 
 
 def capture(

@@ -1,16 +1,145 @@
-"""A whole run: search, winners, report."""
+"""A whole run, from Python as from the command line: search, winners, files, report.
+
+`stl_search.run` is `run` here. (The file has another name: importing a module called `run` would hide the
+function.) What does not belong here: one trial (`trials`), the plan and its workers (`study`), judging
+(`judging`).
+"""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import optuna
 
-from stl_search.frontier.winners import choose_winners, write_winners
+from stl_algebra.algorithms.judged import Judged
+from stl_algebra.errors import InvalidInput, NothingFound
+from stl_algebra.progress import Progress
+from stl_search.frontier.winners import choose_winners, read_winners, write_winners
 from stl_search.matrices.pair import MatrixPair
+from stl_search.matrices.readers import load_matrices
 from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
+from stl_search.study.plan import Settings
 from stl_search.study.queue import finished_algorithms, trial_table
-from stl_search.study.run_folder import Run
-from stl_search.trials.als import Progress
+from stl_search.study.run_folder import Run, read_run, start_run
+from stl_search.study.storage import open_storage, open_study
+from stl_search.study.workers import State, search
+
+#: Seconds that a run takes when neither trials nor a budget are given.
+DEFAULT_BUDGET = 60.0
+DEFAULT_MATRICES = ("gaussian", "minilm")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run ended with.
+
+    Attributes:
+        content: everything that the report says; `content.run.folder` is where the files are.
+        interrupted: Ctrl-C ended the search; what was finished is in `content`, and the same call continues.
+    """
+
+    content: Content
+    interrupted: bool
+
+    @property
+    def winners(self) -> dict[int, Judged]:
+        """The best algorithm of every rank that no smaller rank beats, by rank."""
+        return self.content.winners
+
+    @property
+    def report(self) -> Path:
+        """The page to open in a browser."""
+        return self.content.run.folder / "report.html"
+
+
+def run(
+    *,
+    matrices: Sequence[str] = DEFAULT_MATRICES,
+    trials: int | None = None,
+    budget: float | None = None,
+    jobs: int = 1,
+    storage: str = "",
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
+    """Search encoders, score them on matrices, save the winners and write a report: `stl-search run`.
+
+    A run that was stopped is continued by the same call. Workers are processes: call it from a
+    file whose own code stands under `if __name__ == "__main__":`.
+
+    Args:
+        matrices: what to score on, see `matrices.readers.load_matrices`.
+        trials: entries of the plan to work off. budget: or seconds to search; 60 when neither is given.
+        jobs: worker processes.
+        storage: Optuna storage URL shared by several machines; default: SQLite in the folder.
+        out: the run folder; default: results/ and the settings.
+        progress: called with (what, done, of) now and then.
+        settings: groups, tile, rank, dtype, seed and families, as `study.plan.Settings` takes them.
+
+    Raises:
+        InvalidInput: a value is malformed, or the folder holds another run; before the search begins.
+        Unavailable: the storage does not answer, or workers keep dying.
+        NothingFound: no trial has finished, or no family has a candidate.
+    """
+    if trials is not None and budget is not None:
+        raise InvalidInput("trials, budget", expected="one of them", got="both")
+    unknown = set(settings) - set(Settings.__annotations__)
+    if unknown:
+        raise InvalidInput(
+            unknown.pop(), expected=f"one of {', '.join(Settings.__annotations__)}", got="another name"
+        )
+    values: dict[str, Any] = {"groups": (), "tile": "4", "rank": 32, **settings}
+    for name in ("groups", "families"):
+        if isinstance(values.get(name), str):
+            values[name] = (values[name],)
+    plan = Settings(**values)
+    # Everything that can be wrong is looked at before the search begins.
+    pairs = load_pairs(matrices)
+    started = Run(
+        Path(out) if out else default_folder(plan), plan, tuple(matrices), storage, command_of(plan)
+    )
+    return search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
+
+
+def search_and_report(
+    started: Run,
+    pairs: list[MatrixPair],
+    *,
+    trials: int | None = None,
+    budget: float | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Result:
+    """The run of a folder, searched on and reported; raises as `run`."""
+    start_run(started)
+    if trials is None and budget is None:
+        budget = DEFAULT_BUDGET
+    total = trials if trials is not None else round(budget or 0)
+
+    def watch(state: State) -> None:
+        if progress:
+            done = state.finished if trials is not None else min(round(state.seconds), total)
+            best = "-" if state.best is None else f"{state.best:.4g}"
+            progress(f"searching, {state.finished} trials, best total {best}", done, total)
+
+    interrupted = False
+    try:
+        study = search(started, trials=trials, budget=budget, jobs=jobs, watch=watch)
+    except KeyboardInterrupt:
+        interrupted = True
+        study = open_study(open_storage(started.storage_url), started.study_name, started.settings)
+    content = finish(started, study, pairs, trials, progress)
+    if content is None:
+        raise NothingFound(
+            "no trial has finished yet" if interrupted else "no family has a candidate for these settings"
+        )
+    return Result(content, interrupted)
 
 
 def finish(
@@ -34,3 +163,44 @@ def finish(
     content = collect(run, winners, pairs, trial_table(study, limit), progress)
     write_report(content, run.folder)
     return content
+
+
+def report_again(
+    folder: str | Path, matrices: Sequence[str] = (), progress: Progress | None = None
+) -> Content:
+    """Write the report of a run folder again, from its storage and encoders files: `stl-search report`.
+
+    Raises:
+        InvalidInput: no run there, no winners, damaged files, or unknown matrices.
+        Unavailable: the storage does not answer.
+    """
+    stored = read_run(folder)
+    pairs = load_pairs(matrices or stored.matrices)
+    winners = read_winners(stored.folder)
+    study = open_study(open_storage(stored.storage_url), stored.study_name, stored.settings)
+    content = collect(stored, winners, pairs, trial_table(study), progress)
+    write_report(content, stored.folder)
+    return content
+
+
+def load_pairs(specs: Iterable[str]) -> list[MatrixPair]:
+    """The pairs of all these `--matrices` values, each value once."""
+    return [pair for spec in dict.fromkeys(specs) for pair in load_matrices(spec)]
+
+
+def default_folder(settings: Settings) -> Path:
+    """results/ and the settings in words that every file system takes."""
+    groups = (g.replace("/", "_") for g in settings.groups)
+    label = "-".join([*groups, settings.tile.slug, f"r{settings.rank}", settings.dtype])
+    return Path("results") / "".join(c if c.isalnum() or c in "-_^.,()x" else "_" for c in label)
+
+
+def command_of(settings: Settings) -> str:
+    """The command line that asks for these settings, for provenance."""
+    words = ["stl-search", "run"]
+    for group in settings.groups:
+        words += ["--group", group]
+    words += ["--tile", settings.tile.slug, "--rank", str(settings.rank), "--dtype", settings.dtype]
+    for name in settings.families:
+        words += ["--family", name]
+    return shlex.join([*words, "--seed", str(settings.seed)])

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stl_algebra.algorithms.provenance import Provenance
-from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.errors import InvalidInput
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ class BilinearAlgorithm:
         name: str = "",
         provenance: Provenance | None = None,
     ) -> None:
-        tile = TileFormat.parse(tile) if isinstance(tile, str) else tile
+        tile = as_tile(tile)
         factors = {
             "encode_x": _as_factor("encode_x", encode_x),
             "encode_w": _as_factor("encode_w", encode_w),

@@ -144,7 +144,7 @@ def restrict(algorithm: BilinearAlgorithm, target: TileFormat) -> BilinearAlgori
 def kronecker(outer: BilinearAlgorithm, inner: BilinearAlgorithm) -> BilinearAlgorithm:
     """The two-level algorithm of <n1 n2, k1 k2, m1 m2> and rank r1 r2: `outer` on blocks, `inner` inside.
 
-    1 - NMSE multiplies when both factors are least-squares optimal (theory notes, section 2).
+    1 - NMSE multiplies when both factors are least-squares optimal (docs/theory.md, section 2).
     """
     s, t = outer.tile, inner.tile
     tile = TileFormat(s.n * t.n, s.k * t.k, s.m * t.m)

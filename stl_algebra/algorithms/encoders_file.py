@@ -27,9 +27,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.scores import Scores, closed_form_scores
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.algorithms.verify import verify
+from stl_algebra.algorithms.verify import Verification, verify
 from stl_algebra.errors import InvalidInput, StlError
 from stl_algebra.files import write_atomically
 
@@ -52,21 +54,34 @@ class EncodersFile:
     exactness: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
 
+    def judged(self) -> Judged:
+        """The algorithm with its judgement: the file's own where its digest matches, else made anew."""
+        verification = Verification.from_certificate(self.exactness, self.algorithm)
+        scores = Scores.from_json(self.scores)
+        if verification is None:
+            verification = verify(self.algorithm)
+        return Judged(self.algorithm, verification, scores or closed_form_scores(self.algorithm))
+
 
 def save_encoders(
-    path: str | Path, algorithm: BilinearAlgorithm, scores: Mapping[str, Any] | None = None
+    path: str | Path, algorithm: BilinearAlgorithm | Judged, scores: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write an algorithm, verified in exact arithmetic on the way, atomically.
+    """Write an algorithm, atomically; verified in exact arithmetic on the way unless it was judged before.
 
     Args:
         path: the file, usually `NAME.safetensors`; folders are made.
-        algorithm: what to write.
-        scores: JSON-serialisable; numbers must be finite.
+        algorithm: what to write, with or without its judgement.
+        scores: JSON-serialisable; numbers must be finite. Default: those of the judgement, if there is one.
 
     Raises:
         InvalidInput: a score is not finite or not serialisable.
         Unavailable: the path cannot be written.
     """
+    if isinstance(algorithm, Judged):
+        scores = algorithm.scores.as_json() if scores is None else scores
+        verification, algorithm = algorithm.verification, algorithm.algorithm
+    else:
+        verification = verify(algorithm)
     scores = dict(scores or {})
     for key, value in scores.items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -76,7 +91,7 @@ def save_encoders(
             "stl_file_version": str(FILE_VERSION),
             "format": algorithm.tile.slug,
             "name": algorithm.name,
-            "exactness": json.dumps(verify(algorithm).certificate(), sort_keys=True),
+            "exactness": json.dumps(verification.certificate(), sort_keys=True),
             "provenance": json.dumps(algorithm.provenance.as_json(), sort_keys=True),
             "scores": json.dumps(scores, sort_keys=True),
         }

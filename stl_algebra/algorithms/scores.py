@@ -8,6 +8,8 @@ exact statements and their limits are in docs/theory.md, section 2; sampling on 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -17,10 +19,7 @@ import numpy as np
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, coloured_encoders, target_tensor
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.errors import InvalidInput
-
-#: Data types that a total can be asked for, coarse to fine.
-DTYPES = ("bf16", "fp16", "tf32", "fp32")
+from stl_algebra.precision import PRECISIONS, precision
 
 
 def nmse(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
@@ -55,16 +54,14 @@ def _measured_constants() -> dict[str, Any]:
 
 
 def rounding_constant(dtype: str) -> float:
-    """The measured c of `added NMSE = c A` for "bf16", "fp16", "tf32" or "fp32".
+    """The measured c of `added NMSE = c A` for a dtype of `precision`.
 
     The constants are stored in stl_algebra/data/dtype_constants.json with the command that measured them.
 
     Raises:
         InvalidInput: unknown dtype.
     """
-    if dtype not in DTYPES:
-        raise InvalidInput("dtype", expected=f"one of {', '.join(DTYPES)}", got=repr(dtype))
-    return float(_measured_constants()["constants"][dtype]["added_nmse_per_amplification"])
+    return float(_measured_constants()["constants"][precision(dtype).name]["added_nmse_per_amplification"])
 
 
 def total(algorithm: BilinearAlgorithm, dtype: str, colour: Colour | None = None) -> float:
@@ -81,12 +78,54 @@ def column_row_nmse(tile: TileFormat, rank: int) -> float:
     return 1.0 - rank / tile.products
 
 
-def closed_form_scores(algorithm: BilinearAlgorithm) -> dict[str, float]:
-    """White NMSE, amplification, the total at every dtype and the column-row baseline at the same rank."""
-    white, amplified = nmse(algorithm), amplification(algorithm)
-    scores = {"nmse_white": white, "amplification": amplified}
-    for dtype in DTYPES:
-        scores[f"total_{dtype}"] = white + rounding_constant(dtype) * amplified
-    scores["column_row_nmse"] = column_row_nmse(algorithm.tile, algorithm.rank)
-    scores["ratio"] = algorithm.ratio
-    return scores
+@dataclass(frozen=True)
+class Scores:
+    """The closed-form scores of an algorithm on white tiles.
+
+    Attributes:
+        nmse: white NMSE.
+        amplification: A, of rounding errors.
+        column_row: NMSE of the trivial baseline at the same rank.
+        ratio: multiplication ratio nkm / r.
+    """
+
+    nmse: float
+    amplification: float
+    column_row: float
+    ratio: float
+
+    def total(self, dtype: str) -> float:
+        """NMSE + c(dtype) A.
+
+        Raises:
+            InvalidInput: unknown dtype.
+        """
+        return self.nmse + rounding_constant(dtype) * self.amplification
+
+    def as_json(self) -> dict[str, float]:
+        """As files, tables and `--json` have them: nmse_white, amplification, total_DTYPE, and so on."""
+        return {
+            "nmse_white": self.nmse,
+            "amplification": self.amplification,
+            **{f"total_{dtype}": self.total(dtype) for dtype in PRECISIONS},
+            "column_row_nmse": self.column_row,
+            "ratio": self.ratio,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Scores | None:
+        """Inverse of `as_json`; totals follow from the constants in force. None where one is missing."""
+        try:
+            return cls(*(float(data[k]) for k in ("nmse_white", "amplification", "column_row_nmse", "ratio")))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def closed_form_scores(algorithm: BilinearAlgorithm) -> Scores:
+    """White NMSE, amplification and what follows from them; costs r * nk * km * nm multiplications."""
+    return Scores(
+        nmse(algorithm),
+        amplification(algorithm),
+        column_row_nmse(algorithm.tile, algorithm.rank),
+        algorithm.ratio,
+    )

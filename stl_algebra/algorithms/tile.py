@@ -79,6 +79,15 @@ class TileFormat:
         return f"{self.n}x{self.k}x{self.m}"
 
 
+def as_tile(tile: TileFormat | str) -> TileFormat:
+    """The format of a value or of its spelling.
+
+    Raises:
+        InvalidInput: as `TileFormat.parse`.
+    """
+    return TileFormat.parse(tile) if isinstance(tile, str) else tile
+
+
 def check_rank(rank: int, tile: TileFormat) -> int:
     """Return `rank` if an algorithm of that rank makes sense for `tile`.
 

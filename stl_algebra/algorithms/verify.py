@@ -7,6 +7,7 @@ not belong here: rounding an algorithm that is only nearly exact (`discretise`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -45,6 +46,26 @@ class Verification:
     gf2: bool | None
     digest: str
     message: str
+
+    @classmethod
+    def from_certificate(cls, data: Mapping[str, Any], algorithm: BilinearAlgorithm) -> Verification | None:
+        """What a stored certificate says of `algorithm`; None when it is not about these numbers.
+
+        Nothing is proven again: the file's word is taken for it, as long as its digest is the algorithm's.
+        """
+        try:
+            if data["digest"] != algorithm.digest:
+                return None
+            exact, ring = bool(data["exact"]), str(data["ring"])
+            denominators = tuple(int(d) for d in data["denominators"])
+            gf2 = None if data["gf2"] is None else bool(data["gf2"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        if ring and not exact:
+            return None  # how many entries are wrong is not in the certificate
+        entries = algorithm.tile.x_size * algorithm.tile.w_size * algorithm.tile.y_size
+        message = _verdict(ring, entries, 0) if exact else _undecided(algorithm)
+        return cls(exact, ring, denominators, 0 if exact else None, gf2, algorithm.digest, message)
 
     def certificate(self) -> dict[str, Any]:
         """What the encoders file stores: enough to repeat the check in integer arithmetic."""
@@ -110,13 +131,7 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
     denominators = [common_denominator(f) for f in (algorithm.encode_x, algorithm.encode_w, algorithm.decode)]
     digest = algorithm.digest
     if any(d is None for d in denominators):
-        names = ("encode_x", "encode_w", "decode")
-        culprit = next(n for n, d in zip(names, denominators, strict=True) if d is None)
-        return Verification(
-            False, "", (), None, None, digest,
-            f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a "
-            f"denominator of at most {LARGEST_DENOMINATOR}",
-        )  # fmt: skip
+        return Verification(False, "", (), None, None, digest, _undecided(algorithm))
     dx, dw, dd = (int(d) for d in denominators if d is not None)
     whole = [
         numerators(algorithm.encode_x, dx),
@@ -136,11 +151,14 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
     if scale % 2:
         parities = [np.vectorize(lambda v: int(v) % 2, otypes=[object])(f) for f in whole]
         gf2 = bool(np.array_equal(_integer_tensor(parities) % 2, target % 2))
-    if wrong == 0:
-        message = f"exact over {ring}: all {target.size} entries of the tensor agree"
-    else:
-        message = f"not exact: {wrong} of {target.size} entries of the tensor differ"
+    message = _verdict(ring, target.size, wrong)
     return Verification(wrong == 0, ring, (dx, dw, dd), wrong, gf2, digest, message)
+
+
+def _verdict(ring: str, entries: int, wrong: int) -> str:
+    if wrong:
+        return f"not exact: {wrong} of {entries} entries of the tensor differ"
+    return f"exact over {ring}: all {entries} entries of the tensor agree"
 
 
 def plainness(algorithm: BilinearAlgorithm, outcome: Verification) -> tuple[int, float]:
@@ -155,6 +173,16 @@ def _closeness(algorithm: BilinearAlgorithm) -> str:
     if error < 1e-24:
         return "correct up to rounding, but not proven exact"
     return f"approximate, white NMSE {error:.3g}"
+
+
+def _undecided(algorithm: BilinearAlgorithm) -> str:
+    """Why exact arithmetic has no say."""
+    names = ("encode_x", "encode_w", "decode")
+    culprit = next((n for n in names if common_denominator(getattr(algorithm, n)) is None), "no factor")
+    return (
+        f"{_closeness(algorithm)}: {culprit} has an entry that is no rational number with a denominator of "
+        f"at most {LARGEST_DENOMINATOR}"
+    )
 
 
 def require_exact(algorithm: BilinearAlgorithm) -> Verification:

@@ -1,6 +1,9 @@
-"""Finding exact algorithms: walks in the flip graph, least squares from random starts, format by format.
+"""Exact algorithms: what is known and how it is composed, and searches for more.
 
-Import from the modules: `flip_graph.walk`, `formats.search_format`, `random_starts.solve_from_random_starts`.
-What does not belong here: algorithms that are known already (`known`), rounding (`discretise`) and
+`search` is what `stl-search find` runs; the rest is imported from the modules. What does not belong here:
 approximate algorithms (`stl_search`).
 """
+
+from stl_algebra.exact.search import METHODS, Step, search
+
+__all__ = ["METHODS", "Step", "search"]

@@ -1,7 +1,7 @@
 """Known exact algorithms, written out, and the cheapest way to compose them for a format.
 
 Facts with their sources; every one is verified in exact arithmetic by the tests. Algorithms that our own
-search found (`exact_search`) are the encoders files in data/exact, made by `stl-search find`; the best ranks
+search found are the encoders files in data/exact, made by `stl-search find`; the best ranks
 known to the literature are in data/best_known_ranks.json.
 """
 
@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement, product
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.compose import direct_sum, kronecker, permute_format
+from stl_algebra.algorithms.compose import permute_format
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.compositions import Composition, products, splits
 
 
 def strassen() -> BilinearAlgorithm:
@@ -117,21 +118,10 @@ def _plan(tile: TileFormat) -> Plan:
     seed_rank = _seed_rank(tile)
     if seed_rank is not None and seed_rank < best[0]:
         best = (seed_rank, "seed", ())
-    sides = {"n": tile.n, "k": tile.k, "m": tile.m}
-    for axis, side in sides.items():
-        for first in range(1, side // 2 + 1):
-            parts = tuple(TileFormat(**{**sides, axis: size}) for size in (side - first, first))
-            rank = _plan(parts[0])[0] + _plan(parts[1])[0]
-            if rank < best[0]:
-                best = (rank, f"sum-{axis}", parts)
-    divisors = [[d for d in range(1, s + 1) if s % d == 0] for s in sides.values()]
-    for outer_sides in product(*divisors):
-        outer = TileFormat(*outer_sides)
-        inner = TileFormat(tile.n // outer.n, tile.k // outer.k, tile.m // outer.m)
-        if 1 < outer.products < tile.products:
-            rank = _plan(outer)[0] * _plan(inner)[0]
-            if rank < best[0]:
-                best = (rank, "kronecker", (outer, inner))
+    for way in (*splits(tile), *products(tile)):
+        rank = way.rank(*(_plan(part)[0] for part in way.parts))
+        if rank < best[0]:
+            best = (rank, way.how, way.parts)
     return best
 
 
@@ -146,10 +136,7 @@ def exact_algorithm(tile: TileFormat) -> BilinearAlgorithm:
         return definition(tile)
     if how == "seed":
         return _seed(tile)
-    first, second = (exact_algorithm(part) for part in parts)
-    if how == "kronecker":
-        return kronecker(first, second)
-    return direct_sum(first, second, how.removeprefix("sum-"))
+    return Composition(how, (parts[0], parts[1])).apply(*(exact_algorithm(part) for part in parts))
 
 
 def rank_of_exact(tile: TileFormat) -> int:

@@ -3,7 +3,7 @@
 Entries are pinned to a grid, the nearest first and several at a time, and after each round all free entries
 are solved for again by Levenberg-Marquardt; the freedom to change bases and to rescale products is used up by
 the first pins. Where a grid has no value left that works, the next, wider grid takes over, and in the end
-what is left is read as rationals. What counts as exact is decided by `exact.verify` alone.
+what is left is read as rationals. What counts as exact is decided by `verify.verify` alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def polish_to_exact(
 ) -> BilinearAlgorithm | None:
     """Levenberg-Marquardt: the exact algorithm nearby, or None when there is none; see `discretise`.
 
-    First with a falling pull towards zero, which leads to balanced factors (theory notes, section 4); where
+    First with a falling pull towards zero, which leads to balanced factors (docs/theory.md, section 4); where
     that ends away from all solutions, without one.
     """
     target = matmul_tensor(algorithm.tile)

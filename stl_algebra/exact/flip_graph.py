@@ -11,7 +11,7 @@ Over the integers entries are kept in {-1, 0, 1} and the result is final; modulo
 walks are many times shorter, and the result has to be lifted (`hensel`).
 
 What does not belong here: floats, which start to take for a format, and the proof of exactness, which is
-`exact.verify` and does not trust this file.
+`verify.verify` and does not trust this file.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def lift(algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0) -> Bilinea
     many bytes.
 
     Args:
-        algorithm: integer entries, exact modulo 2 (`exact.verify` says so in `gf2`).
+        algorithm: integer entries, exact modulo 2 (`verify.verify` says so in `gf2`).
         tries: each leaves other entries free, which stay 0 or 1; the plainest result is taken, entries
             in {-1, 0, 1} at once.
         seed: of that choice.

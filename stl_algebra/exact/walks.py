@@ -1,4 +1,4 @@
-"""Search for exact integer algorithms of one format: which starts a walk takes, and how it is tuned.
+"""Search for exact algorithms of one format by walks: which starts a walk takes, and how it is tuned.
 
 Starts come from what is there already: the best algorithm of the format, the definition, direct sums and
 Kronecker products of smaller formats, restrictions of larger ones. What does not belong here: the walk itself
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.compose import direct_sum, kronecker, restrict
+from stl_algebra.algorithms.compose import restrict
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.compositions import longer, products, splits
 from stl_algebra.exact.flip_graph import LARGEST_VECTOR, walk
 
 #: Steps without success after which a walk adds a product; one of these per walk.
@@ -49,24 +49,27 @@ class Attempt:
     steps: int
 
 
-def possible_starts(tile: TileFormat, best: BilinearAlgorithm, table: Table) -> list[BilinearAlgorithm]:
-    """Algorithms of the format with entries in {-1, 0, 1} that a walk can start from, `best` first."""
-    sides = (tile.n, tile.k, tile.m)
+def possible_starts(
+    tile: TileFormat, best: BilinearAlgorithm, table: Table, modulo_2: bool = False
+) -> list[BilinearAlgorithm]:
+    """Algorithms of the format that a walk can start from, `best` first.
+
+    Over the integers those with entries in {-1, 0, 1}, modulo 2 those with integer entries.
+    """
     found = [best, definition(tile)]
-    for axis, side in zip("nkm", sides, strict=True):
-        rest = {"n": tile.n, "k": tile.k, "m": tile.m}
-        for first in range(1, side // 2 + 1):
-            parts = [TileFormat(**{**rest, axis: size}) for size in (side - first, first)]
-            found.append(direct_sum(table(parts[0]), table(parts[1]), axis))
-        larger = TileFormat(**{**rest, axis: side + 1})
+    for axis in "nkm":
+        found += [way.apply(*map(table, way.parts)) for way in splits(tile, axis)]
+        larger = longer(tile, axis)
         if max(larger.x_size, larger.w_size, larger.y_size) <= LARGEST_VECTOR:
             found.append(restrict(table(larger), tile))
-    for outer_sides in product(*([d for d in range(1, s + 1) if s % d == 0] for s in sides)):
-        outer = TileFormat(*outer_sides)
-        inner = TileFormat(*(s // o for s, o in zip(sides, outer_sides, strict=True)))
-        if 1 < outer.products < tile.products:
-            found.append(kronecker(table(outer), table(inner)))
-    return [a for a in found if all(np.isin(f, (-1.0, 0.0, 1.0)).all() for f in a.factors)]
+    found += [way.apply(*map(table, way.parts)) for way in products(tile)]
+    return [a for a in found if _can_walk(a, modulo_2)]
+
+
+def _can_walk(algorithm: BilinearAlgorithm, modulo_2: bool) -> bool:
+    if modulo_2:
+        return all(np.array_equal(f, np.rint(f)) for f in algorithm.factors)
+    return all(np.isin(f, (-1.0, 0.0, 1.0)).all() for f in algorithm.factors)
 
 
 def search_format(
@@ -77,6 +80,7 @@ def search_format(
     steps: int = 30_000_000,
     seed: int = 0,
     table: Table = exact_algorithm,
+    modulo_2: bool = False,
 ) -> Iterator[Attempt]:
     """Walk after walk, each from a start drawn at random; yields after each one.
 
@@ -90,6 +94,7 @@ def search_format(
         steps: flips per walk.
         seed: of the search.
         table: the best algorithm known so far of any format.
+        modulo_2: walk over GF(2); what is found has entries 0 and 1, exact modulo 2 (`hensel` lifts it).
 
     Raises:
         InvalidInput: the format is too large or a number is out of range.
@@ -99,9 +104,9 @@ def search_format(
     if walks is not None and walks < 1:
         raise InvalidInput("walks", expected="at least 1, or None", got=walks)
     best = table(tile)
-    if not all(np.isin(f, (-1.0, 0.0, 1.0)).all() for f in best.factors):
+    if not _can_walk(best, modulo_2):
         best = definition(tile)
-    starts = possible_starts(tile, best, table)
+    starts = possible_starts(tile, best, table, modulo_2)
     number = 0
     while best.rank > target_rank and (walks is None or number < walks):
         rng = np.random.default_rng([seed, number])
@@ -117,6 +122,7 @@ def search_format(
             plus_after=int(rng.choice(_PATIENCE)),
             slack=int(rng.choice(_SLACK)),
             seed=int(rng.integers(2**31)),
+            modulo_2=modulo_2,
         )
         found = outcome.algorithm
         # An equal rank is taken too: the next walk then begins elsewhere.

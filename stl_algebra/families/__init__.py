@@ -1,6 +1,5 @@
-"""Candidate families: registered ways to make bilinear algorithms. Importing the package registers all."""
+"""Candidate families: registered ways to make bilinear algorithms; each module here registers its own."""
 
-from stl_algebra.families import convolutions, fourier, orbits, ungrouped  # noqa: F401  (registration)
 from stl_algebra.families.registry import FAMILIES, Family, Request, family, register
 
 __all__ = ["FAMILIES", "Family", "Request", "family", "register"]

@@ -8,7 +8,6 @@ and read the result. Exact when the triple has the TPP, an approximate product o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -103,10 +102,7 @@ def fourier_spectral(request: Request) -> BilinearAlgorithm:
         return whole
     kept = [truncate(whole, request.rank, method=method) for method in ("backward", "greedy")]
     best = min(kept, key=nmse)
-    return best.renamed(
-        f"fourier-spectral({request.group.name})",
-        replace(best.provenance, family="fourier-spectral"),
-    )
+    return best.renamed(f"fourier-spectral({request.group.name})")
 
 
 def _split(tile: TileFormat) -> tuple[TileFormat, TileFormat] | None:
@@ -147,6 +143,5 @@ def fourier_power(request: Request) -> BilinearAlgorithm:
         )
     algorithm = _power(request.group, request.tile, request.seed)
     return algorithm.renamed(
-        f"fourier-power({request.group.name})",
-        Provenance(family="fourier-power", groups=(request.group.name,), steps=algorithm.provenance.steps),
+        f"fourier-power({request.group.name})", Provenance(steps=algorithm.provenance.steps)
     )

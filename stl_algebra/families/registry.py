@@ -1,39 +1,50 @@
 """The registry of candidate families and the one signature they share.
 
 A family is a function from a `Request` to a bilinear algorithm of the requested format whose rank is at
-least the requested one; the caller reduces it (`error.truncate`, or the search's pruning). The same
+least the requested one; the caller reduces it (`fit.truncate`, or the search's pruning). The same
 request gives the same algorithm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.tile import TileFormat, check_rank
+from stl_algebra.algorithms.tile import TileFormat, as_tile, check_rank
 from stl_algebra.errors import InvalidInput, NoCandidate
-from stl_algebra.groups.group import FiniteGroup
+from stl_algebra.groups import FiniteGroup, parse_group
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Request:
-    """What a family is asked for.
+    """What a family is asked for; values are accepted by their spelling.
 
     Attributes:
         tile: the format.
         rank: products that the finished algorithm may have; the candidate may have more.
         group: the group to use; None for families that use none.
         seed: different seeds give different candidates where the family has a choice.
+
+    Raises:
+        InvalidInput: a spelling is wrong, or the rank makes no sense for the format.
     """
 
     tile: TileFormat
     rank: int
-    group: FiniteGroup | None = None
-    seed: int = 0
+    group: FiniteGroup | None
+    seed: int
 
-    def __post_init__(self) -> None:
-        check_rank(self.rank, self.tile)
+    def __init__(
+        self, tile: TileFormat | str, rank: int, group: FiniteGroup | str | None = None, seed: int = 0
+    ) -> None:
+        object.__setattr__(self, "tile", as_tile(tile))
+        object.__setattr__(self, "rank", check_rank(rank, self.tile))
+        object.__setattr__(
+            self, "group", parse_group(group) if isinstance(group, str) and group else group or None
+        )
+        object.__setattr__(self, "seed", seed)
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,49 @@ class Family:
     propose: Callable[[Request], BilinearAlgorithm]
 
 
-FAMILIES: dict[str, Family] = {}
+#: Modules that register families, in the order of every plan.
+_MODULES = ("fourier", "convolutions", "ungrouped", "orbits")
+
+
+class _Families(Mapping[str, Family]):
+    """Name -> family; the modules that register them are imported on first use, because they take seconds."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Family] = {}
+        self._loaded = False
+
+    def add(self, entry: Family) -> None:
+        """Register."""
+        assert entry.name not in self._known, entry.name
+        self._known[entry.name] = entry
+
+    def _all(self) -> dict[str, Family]:
+        if not self._loaded:
+            self._loaded = True
+            for module in _MODULES:
+                import_module(f"stl_algebra.families.{module}")
+        return self._known
+
+    def __getitem__(self, name: str) -> Family:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+FAMILIES = _Families()
 
 
 def register(
     name: str, *, uses_group: bool, summary: str
 ) -> Callable[[Callable[[Request], BilinearAlgorithm]], Callable[[Request], BilinearAlgorithm]]:
-    """Decorator that adds a family under `name`; what it returns is checked against the contract."""
+    """Decorator that adds a family under `name`.
+
+    What it returns is checked against the contract, and family, group and seed are stamped on its provenance.
+    """
 
     def add(propose: Callable[[Request], BilinearAlgorithm]) -> Callable[[Request], BilinearAlgorithm]:
         def checked(request: Request) -> BilinearAlgorithm:
@@ -65,10 +112,15 @@ def register(
                     f"family {name} has at most {algorithm.rank} products here, fewer than the rank "
                     f"{request.rank} asked for"
                 )
-            return algorithm
+            stamped = replace(
+                algorithm.provenance,
+                family=name,
+                groups=(request.group.name,) if uses_group and request.group is not None else (),
+                seed=request.seed,
+            )
+            return algorithm.renamed(algorithm.name, stamped)
 
-        assert name not in FAMILIES, name
-        FAMILIES[name] = Family(name, uses_group, summary, checked)
+        FAMILIES.add(Family(name, uses_group, summary, checked))
         return propose
 
     return add

@@ -22,9 +22,7 @@ def known(request: Request) -> BilinearAlgorithm:
     algorithm = exact_algorithm(request.tile)
     if algorithm.rank < request.rank:
         algorithm = definition(request.tile)
-    return algorithm.renamed(
-        f"pruned {algorithm.name}", Provenance(family="known", steps=(f"start {algorithm!r}",))
-    )
+    return algorithm.renamed(f"pruned {algorithm.name}", Provenance(steps=(f"start {algorithm!r}",)))
 
 
 @register("random", uses_group=False, summary="Gaussian random factors, the control without structure")
@@ -38,6 +36,5 @@ def random(request: Request) -> BilinearAlgorithm:
         rng.normal(size=(r, t.w_size)),
         rng.normal(size=(t.y_size, r)),
         "random",
-        Provenance(family="random", seed=request.seed),
     )
     return refit_decoder(start)

@@ -1,4 +1,4 @@
-"""Isomorphism of finite groups: invariants, explicit isomorphisms, and the standard names of a group.
+"""Isomorphism of finite groups: invariants and explicit isomorphisms.
 
 Two groups are told apart by colours of their elements, refined until they are stable (Weisfeiler and Leman's
 method on the Cayley table); where the colours agree, a search over images of a small generating set decides.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from math import gcd, isqrt
 
 import numpy as np
-from sympy import factorint, isprime
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.groups.group import FiniteGroup, IntArray
-from stl_algebra.groups.names import parse_group
+from stl_algebra.groups.names import as_group, parse_group
 from stl_algebra.groups.semidirect import homomorphism
 
 
@@ -62,12 +60,16 @@ def _quick_invariants(group: FiniteGroup) -> tuple[object, ...]:
     )
 
 
-def isomorphism(first: FiniteGroup, second: FiniteGroup) -> IntArray | None:
+def isomorphism(first: FiniteGroup | str, second: FiniteGroup | str) -> IntArray | None:
     """An isomorphism as an array, element g of the first to element array[g] of the second; None if none.
 
     Milliseconds where colours decide; the search over images of generators is exponential in their number at
     worst, but bounded by the automorphisms' orbits: seconds for the worst groups of order 64 or 128.
+
+    Raises:
+        InvalidInput, TooLarge: a spelling names no group, as `parse_group`.
     """
+    first, second = as_group(first), as_group(second)
     if _quick_invariants(first) != _quick_invariants(second):
         return None
     if np.array_equal(first.table, second.table):
@@ -132,7 +134,7 @@ def _spans_alike(first: FiniteGroup, second: FiniteGroup, part: Sequence[int], i
     return len(np.unique(hit)) == len(hit)
 
 
-def isomorphic(first: FiniteGroup, second: FiniteGroup) -> bool:
+def isomorphic(first: FiniteGroup | str, second: FiniteGroup | str) -> bool:
     """There is an isomorphism."""
     return isomorphism(first, second) is not None
 
@@ -153,181 +155,3 @@ def one_of_each_type(names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         elif earlier.name != group.name:
             same[group.name] = earlier.name
     return [g.name for g in kept], same
-
-
-#: Groups that are neither in a family nor direct products: with them every group of order below 32 is named.
-_SPORADIC = {
-    16: ("(C4xC2):C2(a->ab)", "(C4xC2):C2(b->a^2b)"),
-    18: ("C3^2:C2(a->a^-1,b->b^-1)",),
-    24: ("C3:D4(a->a^-1;)",),
-}
-
-
-@lru_cache(maxsize=1024)
-def standard_names(group: FiniteGroup) -> tuple[str, ...]:
-    """Names from the grammar for the group, whatever it is called itself, the most usual first.
-
-    Families first (C6, S3, D3, PSL(2,5), C7:C3), then a product of smaller named groups. Empty when nothing
-    fits: that says nothing about the group.
-    """
-    if group.is_abelian:
-        return _abelian_names(group)
-    names = [name for name in _family_names(group.order) if isomorphic(parse_group(name), group)]
-    product = _product_name(group)
-    if product:
-        names.append(product)
-    if not names:
-        names += _cyclic_extensions(group)
-    names += [n for n in _SPORADIC.get(group.order, ()) if isomorphic(parse_group(n), group)]
-    return tuple(dict.fromkeys(names))
-
-
-def _power_product(parts: Sequence[str]) -> str:
-    """ "C4xC2^2" from C4, C2, C2."""
-    shown = []
-    for part in dict.fromkeys(parts):
-        count = list(parts).count(part)
-        shown.append(part if count == 1 else f"{_in_power(part)}^{count}")
-    return "x".join(shown)
-
-
-def _in_power(name: str) -> str:
-    return f"({name})" if set(name) & set(":x^") else name
-
-
-def _abelian_names(group: FiniteGroup) -> tuple[str, ...]:
-    """Invariant factors, and prime powers where they differ: C6, C2xC3."""
-    parts: dict[int, list[int]] = {}
-    for p, top in factorint(group.order).items():
-        # |{x : x^(p^k) = 1}| = p^(sum of min(k, e_i)): its logarithms count the parts of each exponent.
-        counts = [0]
-        for k in range(1, top + 2):
-            inside = np.count_nonzero(p**k % group.element_orders == 0)
-            counts.append(round(float(np.log(inside) / np.log(p))))
-        exponents = [
-            k
-            for k in range(top, 0, -1)
-            for _ in range((counts[k] - counts[k - 1]) - (counts[k + 1] - counts[k]))
-        ]
-        parts[int(p)] = [int(p) ** e for e in exponents]
-    length = max((len(x) for x in parts.values()), default=0)
-    invariant = [int(np.prod([x[i] for x in parts.values() if i < len(x)])) for i in range(length)]
-    elementary = [f"C{q}" for p in sorted(parts) for q in parts[p]]
-    names = [_power_product([f"C{n}" for n in invariant]) or "C1", _power_product(elementary) or "C1"]
-    return tuple(dict.fromkeys(names))
-
-
-@lru_cache(maxsize=256)
-def _family_names(order: int) -> tuple[str, ...]:
-    """Non-abelian members of the grammar's families of this order, the most usual names first."""
-    names = []
-    factorial, n = 2, 2
-    while factorial <= 2 * order:
-        n += 1
-        factorial *= n
-        names += [f"S{n}"] if factorial == order else []
-        names += [f"A{n}"] if factorial == 2 * order and n > 3 else []
-    if order >= 8 and order & (order - 1) == 0:
-        names.append(f"Q{order}")
-    names += [f"D{order // 2}"] if order % 2 == 0 and order > 4 else []
-    names += [f"Dic{order // 4}"] if order % 4 == 0 and order > 4 else []
-    for p in (q for q in range(2, isqrt(order) + 1) if isprime(q)):
-        special = p * (p * p - 1)
-        names += [f"PSL(2,{p})"] if special // gcd(2, p - 1) == order else []
-        names += [f"SL(2,{p})"] if special == order else []
-        names += [f"GL(2,{p})"] if special * (p - 1) == order else []
-        names += [f"He({p})"] if p**3 == order else []
-    for p in sorted((int(q) for q in factorint(order)), reverse=True):
-        if order // p > 1 and (p - 1) % (order // p) == 0:
-            names += [f"F{order}", f"C{p}:C{order // p}"]
-            break
-    q = isqrt(order) + 1
-    names += [f"AGL(1,{q})"] if q * (q - 1) == order and len(factorint(q)) == 1 else []
-    return tuple(names)
-
-
-def _cyclic_extensions(group: FiniteGroup) -> list[str]:
-    """["C8:C2(3)"] when a normal cyclic subgroup has a cyclic complement; largest first, least multiplier."""
-    best: tuple[int, int, str] | None = None
-    for x in (c[0] for c in group.classes):
-        n = int(group.element_orders[x])
-        h = group.order // n
-        if n * h != group.order or n < 3 or h < 2 or (best and n < -best[0]):
-            continue
-        powers = [0]
-        for _ in range(n - 1):
-            powers.append(int(group.table[powers[-1], x]))
-        exponent = {element: e for e, element in enumerate(powers)}
-        if any(int(v) not in exponent for v in group.conjugates[:, x]):
-            continue
-        for y in np.flatnonzero(group.element_orders == h).tolist():
-            power, meets = y, False
-            while power and not meets:
-                meets = power in exponent
-                power = int(group.table[power, y])
-            u = exponent[int(group.conjugates[y, x])]
-            if not meets and (best is None or (-n, u) < best[:2]):
-                best = (-n, u, f"C{n}:C{h}({u})")
-    return [best[2]] if best and best[1] != 1 else []
-
-
-def _product_name(group: FiniteGroup) -> str:
-    """A direct decomposition into named groups, "" when there is none or a factor has no name."""
-    factors = direct_factors(group)
-    parts = [standard_names(factor) for factor in factors] if len(factors) > 1 else []
-    if not parts or not all(parts):
-        return ""
-    ranked = sorted(
-        (factor.is_abelian, -factor.order, p[0]) for factor, p in zip(factors, parts, strict=True)
-    )
-    firsts = [name for _, _, name in ranked]
-    return _power_product(firsts)
-
-
-def direct_factors(group: FiniteGroup) -> list[FiniteGroup]:
-    """Non-abelian indecomposable factors and one abelian factor (left out when trivial) of a decomposition.
-
-    Two complementary normal subgroups are looked for among all normal subgroups, smallest first.
-    """
-    if group.is_abelian:
-        return [group] if group.order > 1 else []
-    normal = normal_subgroups(group)
-    masks = {members.tobytes(): members for members in normal}
-    for small in normal:
-        if 1 < len(small) <= isqrt(group.order):
-            for large in masks.values():
-                if len(small) * len(large) == group.order and len(np.intersect1d(small, large)) == 1:
-                    parts = [
-                        factor
-                        for members in (large, small)
-                        for factor in direct_factors(group.subgroup(members))
-                    ]
-                    return _abelian_together(parts)
-    return [group]
-
-
-def _abelian_together(parts: list[FiniteGroup]) -> list[FiniteGroup]:
-    abelian = [p for p in parts if p.is_abelian]
-    others = [p for p in parts if not p.is_abelian]
-    if not abelian:
-        return others
-    joined = parse_group("x".join(_abelian_names(p)[0] for p in abelian))
-    return [*others, joined]
-
-
-def normal_subgroups(group: FiniteGroup, limit: int = 2000) -> list[IntArray]:
-    """Normal subgroups as sorted elements, by order: all joins of normal closures of classes.
-
-    At most `limit` of them, the first that joining finds: abelian groups have very many.
-    """
-    closures = {c.tobytes(): c for c in (group.generated(list(c)) for c in group.classes)}
-    found = dict(closures)
-    queue = list(closures.values())
-    for members in queue:
-        for closure in closures.values():
-            # The join of two normal subgroups is their product set.
-            joined = np.unique(group.table[np.ix_(members, closure)])
-            if joined.tobytes() not in found and len(found) < limit:
-                found[joined.tobytes()] = joined
-                queue.append(joined)
-    return sorted(found.values(), key=lambda m: (len(m), m.tolist()))

@@ -6,10 +6,12 @@ Element x y of N : H, with x in N and y in H, has the number x + |N| y, and the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import gcd
 
 import numpy as np
+from sympy import factorint
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.groups.constructions import check_order, cyclic
@@ -141,27 +143,51 @@ def _multiplicative_order(unit: int, modulus: int) -> int:
     return order
 
 
+def _only_multiplier(n: int, h: int, name: str) -> int:
+    """The least multiplier of the action that C_n:C_h means; see `semidirect_cyclic`."""
+    # Two actions differ by an automorphism of C_h when their images in the units are one subgroup.
+    least: dict[frozenset[int], int] = {}
+    for u in range(1, n + 1):
+        if gcd(u, n) == 1 and pow(u, h, n) == 1 % n and (u > 1 or h == 1):
+            image = frozenset(pow(u, k, n) for k in range(_multiplicative_order(u, n)))
+            least.setdefault(image, u)
+    faithful = [u for image, u in least.items() if len(image) == h]
+    possible = faithful or list(least.values())
+    if len(possible) == 1:
+        return possible[0]
+    if not possible:
+        raise InvalidInput(
+            f"semidirect product {name}",
+            expected=f"a unit other than 1 modulo {n} whose order divides {h}, for an action",
+            got="none",
+            hint=f"the direct product is C{n}xC{h}",
+        )
+    named = {n // 2 - 1: f" = SD{2 * n}", n // 2 + 1: f" = M{2 * n}, which GAP prints so", n - 1: f" = D{n}"}
+    in_families = h == 2 and n >= 8 and n & (n - 1) == 0
+    shown = [f"C{n}:C{h}({u})" + (named[u] if in_families else "") for u in possible[:6]]
+    shown += ["..."] * (len(possible) > 6)
+    raise InvalidInput(
+        f"semidirect product {name}",
+        expected="an action, since several are possible",
+        got="none",
+        hint=f"choose the u of x -> x^u among {', '.join(shown)}",
+    )
+
+
 def semidirect_cyclic(n: int, h: int, multiplier: int | None = None, name: str = "") -> FiniteGroup:
     """C_n : C_h in which the generator y of C_h acts on x in C_n by y x y^-1 = x^multiplier.
 
-    Without a multiplier the least one whose action is faithful is taken.
+    Without a multiplier the action is the faithful one, or the non-trivial one where none is faithful, if
+    there is only one up to automorphisms of C_h; its least multiplier is taken.
 
     Raises:
         InvalidInput: the multiplier is no unit modulo n or its h-th power is not 1, so the action is no
-            homomorphism; or no faithful action exists.
+            homomorphism; or none is given and there are no actions or several.
     """
     name = name or f"C{n}:C{h}" + (f"({multiplier})" if multiplier is not None else "")
     check_order(n * h, name)
     if multiplier is None:
-        units = (u for u in range(1, n + 1) if gcd(u, n) == 1)
-        multiplier = next((u for u in units if _multiplicative_order(u, n) == h), None)
-        if multiplier is None:
-            raise InvalidInput(
-                f"semidirect product {name}",
-                expected=f"a unit modulo {n} of order {h}, for a faithful action",
-                got="none",
-                hint=f"give the action as C{n}:C{h}(u) with u^{h} = 1 modulo {n}, or write C{n}xC{h}",
-            )
+        multiplier = _only_multiplier(n, h, name)
     elif gcd(multiplier, n) != 1 or pow(multiplier, h, n) != 1 % n:
         raise InvalidInput(
             f"semidirect product {name}",
@@ -171,3 +197,124 @@ def semidirect_cyclic(n: int, h: int, multiplier: int | None = None, name: str =
     action = np.arange(n) * multiplier % n
     acting = cyclic(h)
     return semidirect_product(cyclic(n), acting, [action] * len(acting.generators), name)
+
+
+def frobenius_parameters(order: int) -> tuple[int, int] | None:
+    """(p, q), p the largest prime with order = p q and q > 1 a divisor of p - 1; None if there is none."""
+    for p in sorted(factorint(order), reverse=True) if order > 1 else ():
+        q = order // p
+        if q > 1 and (p - 1) % q == 0:
+            return int(p), int(q)
+    return None
+
+
+def frobenius(order: int) -> FiniteGroup:
+    """F_(p q) = C_p : C_q with a faithful action; see `frobenius_parameters`.
+
+    Raises:
+        InvalidInput: no p and q have this product.
+        TooLarge: above the limit.
+    """
+    check_order(order, f"F{order}")
+    parameters = frobenius_parameters(order)
+    if parameters is None:
+        raise InvalidInput(
+            f"group F{order}", expected="an order p q with p prime and q > 1 dividing p - 1", got=order
+        )
+    return semidirect_cyclic(*parameters, name=f"F{order}")
+
+
+def semidihedral(order: int) -> FiniteGroup:
+    """SD_(2m) = C_m : C_2 with x -> x^(m/2 - 1), m a power of two.
+
+    Raises:
+        InvalidInput: the order is no power of two or less than 16.
+        TooLarge: above the limit.
+    """
+    if order < 16 or order & (order - 1):
+        raise InvalidInput(
+            f"group SD{order}", expected="an order 16, 32, 64, ... for a semidihedral group", got=order
+        )
+    return semidirect_cyclic(order // 2, 2, order // 4 - 1, f"SD{order}")
+
+
+def modular_parameters(order: int) -> tuple[int, int] | None:
+    """(p, m) with order = p m and m a power of p, where M_(p m) is neither abelian nor D4; None elsewhere."""
+    factors = factorint(order)
+    ((p, exponent),) = factors.items() if len(factors) == 1 else ((0, 0),)
+    return (int(p), order // int(p)) if exponent >= (4 if p == 2 else 3) else None
+
+
+def modular(order: int) -> FiniteGroup:
+    """M_(p m) = C_m : C_p with x -> x^(1 + m/p), m a power of p: every two subgroups of it permute.
+
+    Raises:
+        InvalidInput: the order is no such power of a prime.
+        TooLarge: above the limit.
+    """
+    parameters = modular_parameters(order) if order > 1 else None
+    if parameters is None:
+        mathieu = order in (11, 12, 22, 23, 24)
+        raise InvalidInput(
+            f"group M{order}",
+            expected="an order 2^n of at least 16 or p^n with n of at least 3, for a modular group",
+            got=order,
+            hint="the order of the Mathieu groups is above the limit" if mathieu else "",
+        )
+    p, m = parameters
+    return semidirect_cyclic(m, p, 1 + m // p, f"M{order}")
+
+
+def semidirect_by_text(
+    normal: FiniteGroup, acting: FiniteGroup, name: str, action: str | None
+) -> FiniteGroup:
+    """N:H with its action as text.
+
+    Args:
+        normal, acting: N and H.
+        name: canonical, without the action.
+        action: a multiplier "3", images "a->b,b->ab" per generator of H with ";" between, or None for the
+            only action of cyclic groups that may be meant (`semidirect_cyclic`).
+
+    Raises:
+        InvalidInput: the action is none, or is missing where there are several.
+        TooLarge: |N| |H| is above the limit.
+    """
+    both_cyclic = all(len(g.generators) <= 1 for g in (normal, acting))
+    if both_cyclic and (action is None or action.isdigit()):
+        multiplier = None if action is None else int(action[:7])
+        full = name if action is None else f"{name}({multiplier})"
+        return semidirect_cyclic(normal.order, acting.order, multiplier, full)
+    if action is None and normal.order == 1:
+        raise InvalidInput(f"semidirect product {name}", expected="more than 1 on the left", got=normal.name)
+    if action is None:
+        first = letters(normal)[0]
+        raise InvalidInput(
+            f"semidirect product {name}",
+            expected=f"an action in parentheses: the images of {', '.join(letters(normal))} of {normal.name}",
+            got="none",
+            hint=f"for instance {name}({first}->{first}^-1), or put parentheses around what belongs together",
+        )
+    parts = re.sub(r"\s+", "", action).split(";")
+    full = f"{name}({';'.join(parts)})"
+    maps = [_images(part, full) for part in parts]
+    try:
+        actions = [automorphism(normal, images) for images in maps]
+    except InvalidInput as error:
+        raise InvalidInput(f"semidirect product {full}", expected=error.expected, got=error.got) from error
+    return semidirect_product(normal, acting, actions, full)
+
+
+def _images(text: str, name: str) -> dict[str, str]:
+    """{"a": "b", "b": "ab"} from "a->b,b->ab"; nothing from ""."""
+    images: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        letter, arrow, word = part.partition("->")
+        if not arrow or not re.fullmatch("[a-z]", letter) or not word or letter in images:
+            raise InvalidInput(
+                f"semidirect product {name}",
+                expected="an action such as a->b,b->ab with every generator at most once",
+                got=repr(part),
+            )
+        images[letter] = word
+    return images

@@ -18,6 +18,7 @@ from sympy import primefactors
 from stl_algebra.cache import Arrays, cached_arrays
 from stl_algebra.errors import TooLarge
 from stl_algebra.groups.group import FiniteGroup, IntArray
+from stl_algebra.groups.names import as_group
 
 #: Subgroups that a search may find before it gives up: about a minute's work.
 MOST_SUBGROUPS = 50_000
@@ -76,18 +77,20 @@ class SubgroupClass:
         return [np.sort(self.group.conjugates[g, self.members]) for g in transversal]
 
 
-def subgroup_classes(group: FiniteGroup, limit: int = MOST_SUBGROUPS) -> tuple[SubgroupClass, ...]:
+def subgroup_classes(group: FiniteGroup | str, limit: int = MOST_SUBGROUPS) -> tuple[SubgroupClass, ...]:
     """The conjugacy classes of subgroups, by order, then length, then first elements.
 
     Roughly a millisecond per class and 20 microseconds per subgroup at order 100.
 
     Args:
-        group: any group.
+        group: any group, or its spelling.
         limit: most subgroups, not classes.
 
     Raises:
+        InvalidInput: the spelling names no group.
         TooLarge: there are more subgroups than `limit`.
     """
+    group = as_group(group)
     if limit < MOST_SUBGROUPS and group.order >= _SMALLEST_CACHED:
         # A bounded look must not cost an unbounded search, and what it stops at is not worth keeping.
         found = _find(group, limit)
@@ -99,19 +102,21 @@ def subgroup_classes(group: FiniteGroup, limit: int = MOST_SUBGROUPS) -> tuple[S
 
 
 def subgroups(
-    group: FiniteGroup, limit: int = MOST_SUBGROUPS, dividing: Sequence[int] | None = None
+    group: FiniteGroup | str, limit: int = MOST_SUBGROUPS, dividing: Sequence[int] | None = None
 ) -> list[IntArray]:
     """All subgroups, each as its sorted elements, by order; conjugates beside each other.
 
     Args:
-        group: any group.
+        group: any group, or its spelling.
         limit: most subgroups.
         dividing: only subgroups whose order divides one of these; the others are never built, so that few
             small ones are found in groups with very many subgroups.
 
     Raises:
+        InvalidInput: the spelling names no group.
         TooLarge: there are more than `limit`.
     """
+    group = as_group(group)
     found = subgroup_classes(group, limit) if dividing is None else _find(group, limit, dividing)
     return [members for c in found for members in c.conjugates()]
 

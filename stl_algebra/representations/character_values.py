@@ -15,14 +15,20 @@ import numpy as np
 from sympy import primefactors
 
 from stl_algebra.groups.group import FiniteGroup, IntArray
+from stl_algebra.groups.names import as_group
 from stl_algebra.representations.irreps import ComplexArray, complex_irreps
 
 #: Values are whole numbers or roots of unity up to rounding; distinct ones are much farther apart.
 _CLOSE = 1e-6
 
 
-def exact_character_table(group: FiniteGroup) -> list[list[str]]:
-    """The spelling of every irrep's character on every class of `group.classes`, as `character_table`."""
+def exact_character_table(group: FiniteGroup | str) -> list[list[str]]:
+    """The spelling of every irrep's character on every class of `group.classes`, as `character_table`.
+
+    Raises:
+        InvalidInput, TooLarge: a spelling names no group, as `parse_group`.
+    """
+    group = as_group(group)
     characters = np.array([i.character for i in complex_irreps(group)])
     columns = []
     for c in group.classes:

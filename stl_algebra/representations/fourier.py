@@ -11,12 +11,12 @@ with D the reals, the complex numbers or the quaternions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.groups.group import FiniteGroup
+from stl_algebra.groups.names import cached_by_group
 from stl_algebra.representations.irreps import RealType
 from stl_algebra.representations.real import RealIrrep, real_irreps
 
@@ -56,7 +56,7 @@ class FourierBasis:
     blocks: tuple[FourierBlock, ...]
 
 
-@lru_cache(maxsize=64)
+@cached_by_group(maxsize=64)
 def fourier_basis(group: FiniteGroup) -> FourierBasis:
     """The real Fourier basis of R[G], from the matrix coefficients of the real irreps (Peter-Weyl)."""
     rows: list[Array] = []

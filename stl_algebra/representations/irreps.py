@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +17,7 @@ from spgrep.rep.enumerate import enumerate_unitary_irreps_from_regular_represent
 
 from stl_algebra.cache import Arrays, cached_arrays
 from stl_algebra.groups.group import FiniteGroup
+from stl_algebra.groups.names import as_group, cached_by_group
 
 ComplexArray = NDArray[np.complex128]
 
@@ -68,7 +68,7 @@ def _irrep(group: FiniteGroup, matrices: ComplexArray) -> Irrep:
     return Irrep(matrices, character, kinds[indicator])
 
 
-@lru_cache(maxsize=64)
+@cached_by_group(maxsize=64)
 def complex_irreps(group: FiniteGroup) -> tuple[Irrep, ...]:
     """All irreps of a group, one of each equivalence class.
 
@@ -201,7 +201,12 @@ def _eigenspaces(group: FiniteGroup, rng: np.random.Generator) -> list[ComplexAr
     return kept
 
 
-def character_table(group: FiniteGroup) -> ComplexArray:
-    """(number of irreps, number of classes): character of each irrep on each class of `group.classes`."""
+def character_table(group: FiniteGroup | str) -> ComplexArray:
+    """(number of irreps, number of classes): character of each irrep on each class of `group.classes`.
+
+    Raises:
+        InvalidInput, TooLarge: a spelling names no group, as `parse_group`.
+    """
+    group = as_group(group)
     firsts = [c[0] for c in group.classes]
     return np.array([i.character[firsts] for i in complex_irreps(group)])

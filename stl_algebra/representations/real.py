@@ -8,12 +8,12 @@ read as quaternion matrices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.groups.group import FiniteGroup
+from stl_algebra.groups.names import cached_by_group
 from stl_algebra.representations.irreps import ComplexArray, Irrep, RealType, complex_irreps
 
 
@@ -56,7 +56,7 @@ class RealIrrep:
         return f"M_{self.size}({field})" if self.size > 1 else field
 
 
-@lru_cache(maxsize=64)
+@cached_by_group(maxsize=64)
 def real_irreps(group: FiniteGroup) -> tuple[RealIrrep, ...]:
     """All real irreps, in the order of `complex_irreps`; one of each pair of complex conjugates.
 

@@ -18,23 +18,30 @@ import threading
 import torch
 from torch import Tensor
 
-from stl_kernels.backends import refuse_fused
+from stl_kernels.backends.base import refuse_fused, register
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import Cut, ceil_div, from_tiles, to_tiles
 
-# Encoded operand and products of one block of tile rows; the most that a thread keeps between calls.
-_WORKSPACE_BYTES = 64 << 20
-# Below this height packing the encoded weights costs the core more than smaller blocks save.
-_LEAST_HEIGHT = 256
-# Small enough for a last-level cache; smaller ones mean more barriers, which cost much on a busy machine.
-_CHUNK_BYTES = 8 << 20
 _thread = threading.local()
 
 
+@register
 class CpuBackend:
-    """GEMM-shaped implementation for CPU tensors of any float dtype that torch multiplies there."""
+    """GEMM-shaped implementation for CPU tensors of any float dtype that torch multiplies there.
+
+    Args:
+        workspace: bytes of the encoded operand and the products of one block of tile rows; the most that a
+            thread keeps between calls.
+        least_height: tile rows of a block below which packing the encoded weights costs the core more than
+            smaller blocks save.
+        chunk: bytes to rearrange at a time: small enough for a last-level cache; smaller ones mean more
+            barriers, which cost much on a busy machine.
+    """
 
     name = "cpu"
+
+    def __init__(self, workspace: int = 64 << 20, least_height: int = 256, chunk: int = 8 << 20) -> None:
+        self.workspace, self.least_height, self.chunk = workspace, least_height, chunk
 
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         return "" if device.type == "cpu" else "it takes CPU tensors only"
@@ -65,89 +72,86 @@ class CpuBackend:
         rows, (rank, tiles_in, tiles_out) = x.shape[0], encoded_w.shape
         tile_rows = ceil_div(rows, n)
         out = x.new_empty(rows, call.columns)
-        height = _block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size())
-        space = _kept("space", height * rank * (tiles_in + tiles_out), x)
+        height = self._block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size())
+        space = self._kept("space", height * rank * (tiles_in + tiles_out), x)
         for first in range(0, tile_rows, height):
             count = min(height, tile_rows - first)
             encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
             products = space[encoded.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
             part = slice(first * n, (first + count) * n)
-            _encode_into(encoded, x[part], call.encode_x, call.into)
+            self._encode_into(encoded, x[part], call.encode_x, call.into)
             # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
             torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
-            _decode_into(out[part], products.transpose(0, 1), call.decode, call.bias, call.onto)
+            self._decode_into(out[part], products.transpose(0, 1), call.decode, call.bias, call.onto)
         return out
 
+    def _block_height(self, tile_rows: int, bytes_per_row: int) -> int:
+        """Tile rows in a block, so that its encoded operand and products fit the kept workspace."""
+        height = max(self.least_height, self.workspace // max(bytes_per_row, 1))
+        # Blocks of one height, not full ones and a rest that is too low for a good GEMM.
+        return max(ceil_div(tile_rows, max(ceil_div(tile_rows, height), 1)), 1)
 
-def _block_height(tile_rows: int, bytes_per_row: int) -> int:
-    """Tile rows in a block, so that its encoded operand and products fit the kept workspace."""
-    height = max(_LEAST_HEIGHT, _WORKSPACE_BYTES // max(bytes_per_row, 1))
-    # Blocks of one height, not full ones and a rest that is too low for a good GEMM.
-    return max(ceil_div(tile_rows, max(ceil_div(tile_rows, height), 1)), 1)
+    def _kept(self, name: str, size: int, like: Tensor) -> Tensor:
+        """`size` numbers of `like`'s dtype, uninitialised: this thread's memory of that name, where kept.
 
+        The first touch of fresh memory costs more than the encoding that writes to it, and giving memory back
+        interrupts the other threads.
+        """
+        wanted = size * like.element_size()
+        if wanted > self.workspace:
+            return like.new_empty(size)
+        kept: Tensor | None = getattr(_thread, name, None)
+        if kept is None or kept.numel() < wanted:
+            kept = torch.empty(wanted, dtype=torch.uint8)
+            setattr(_thread, name, kept)
+        return kept[:wanted].view(like.dtype)
 
-def _kept(name: str, size: int, like: Tensor) -> Tensor:
-    """`size` numbers of `like`'s dtype, uninitialised: this thread's memory of that name where it is kept.
+    def _chunk(self, count: int, bytes_per_row: int, in_place: bool) -> int:
+        """Tile rows to rearrange at a time: all where nothing moves, otherwise what a core's cache holds."""
+        return max(count if in_place else min(count, self.chunk // max(bytes_per_row, 1)), 1)
 
-    The first touch of fresh memory costs more than the encoding that writes to it, and giving memory back
-    interrupts the other threads.
-    """
-    wanted = size * like.element_size()
-    if wanted > _WORKSPACE_BYTES:
-        return like.new_empty(size)
-    kept: Tensor | None = getattr(_thread, name, None)
-    if kept is None or kept.numel() < wanted:
-        kept = torch.empty(wanted, dtype=torch.uint8)
-        setattr(_thread, name, kept)
-    return kept[:wanted].view(like.dtype)
+    def _encode_into(self, out: Tensor, x: Tensor, factor: Tensor, cut: Cut) -> None:
+        """Encode x (rows, K) into out (I, r, L)."""
+        n, k, permutation, strided = cut
+        count, _, tiles = out.shape
+        fits = x.shape == (count * n, tiles * k) and x.is_contiguous()
+        step = self._chunk(count, n * k * tiles * x.element_size(), strided and permutation is None and fits)
+        for first in range(0, count, step):
+            part = out[first : first + step]
+            rows = x[first * n : (first + step) * n]
+            if fits and not strided and permutation is None:
+                # As `to_tiles`, into kept memory.
+                entries = self._kept("tiles", rows.numel(), x).view(-1, n * k, tiles)
+                entries.view(-1, n, k, tiles).copy_(rows.view(-1, n, tiles, k).transpose(2, 3))
+            else:
+                entries = to_tiles(rows, cut)
+            torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
 
-
-def _chunk(count: int, bytes_per_row: int, in_place: bool) -> int:
-    """Tile rows to rearrange at a time: all where nothing moves, otherwise what a core's cache holds."""
-    return max(count if in_place else min(count, _CHUNK_BYTES // max(bytes_per_row, 1)), 1)
-
-
-def _encode_into(out: Tensor, x: Tensor, factor: Tensor, cut: Cut) -> None:
-    """Encode x (rows, K) into out (I, r, L)."""
-    n, k, permutation, strided = cut
-    count, _, tiles = out.shape
-    fits = x.shape == (count * n, tiles * k) and x.is_contiguous()
-    step = _chunk(count, n * k * tiles * x.element_size(), strided and permutation is None and fits)
-    for first in range(0, count, step):
-        part = out[first : first + step]
-        rows = x[first * n : (first + step) * n]
-        if fits and not strided and permutation is None:
-            # As `to_tiles`, into kept memory.
-            entries = _kept("tiles", rows.numel(), x).view(-1, n * k, tiles)
-            entries.view(-1, n, k, tiles).copy_(rows.view(-1, n, tiles, k).transpose(2, 3))
-        else:
-            entries = to_tiles(rows, cut)
-        torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
-
-
-def _decode_into(out: Tensor, products: Tensor, factor: Tensor, bias: Tensor | None, cut: Cut) -> None:
-    """Decode products (I, r, J) into out (rows, M), a contiguous block of rows."""
-    n, m, _, strided = cut
-    rows, columns = out.shape
-    count, _, tiles = products.shape
-    fits = (rows, columns) == (count * n, tiles * m)
-    step = _chunk(count, n * m * tiles * out.element_size(), strided and fits)
-    for first in range(0, count, step):
-        part, into = products[first : first + step], out[first * n : (first + step) * n]
-        decoder = factor.expand(part.shape[0], -1, -1)
-        if strided and fits:
-            torch.bmm(decoder, part, out=into.view(count, n * m, tiles))
-            if bias is not None:
-                into.add_(bias)
-            continue
-        entries = _kept("tiles", part.shape[0] * n * m * tiles, out).view(-1, n * m, tiles)
-        torch.bmm(decoder, part, out=entries)
-        if not fits:
-            into.copy_(from_tiles(entries, into.shape[0], columns, cut, bias))
-            continue
-        # Entries go to their places, with the bias, in one pass.
-        source, target = entries.view(-1, n, m, tiles).transpose(2, 3), into.view(-1, n, tiles, m)
-        if bias is None:
-            target.copy_(source)
-        else:
-            torch.add(source, bias.view(tiles, m), out=target)
+    def _decode_into(
+        self, out: Tensor, products: Tensor, factor: Tensor, bias: Tensor | None, cut: Cut
+    ) -> None:
+        """Decode products (I, r, J) into out (rows, M), a contiguous block of rows."""
+        n, m, _, strided = cut
+        rows, columns = out.shape
+        count, _, tiles = products.shape
+        fits = (rows, columns) == (count * n, tiles * m)
+        step = self._chunk(count, n * m * tiles * out.element_size(), strided and fits)
+        for first in range(0, count, step):
+            part, into = products[first : first + step], out[first * n : (first + step) * n]
+            decoder = factor.expand(part.shape[0], -1, -1)
+            if strided and fits:
+                torch.bmm(decoder, part, out=into.view(count, n * m, tiles))
+                if bias is not None:
+                    into.add_(bias)
+                continue
+            entries = self._kept("tiles", part.shape[0] * n * m * tiles, out).view(-1, n * m, tiles)
+            torch.bmm(decoder, part, out=entries)
+            if not fits:
+                into.copy_(from_tiles(entries, into.shape[0], columns, cut, bias))
+                continue
+            # Entries go to their places, with the bias, in one pass.
+            source, target = entries.view(-1, n, m, tiles).transpose(2, 3), into.view(-1, n, tiles, m)
+            if bias is None:
+                target.copy_(source)
+            else:
+                torch.add(source, bias.view(tiles, m), out=target)

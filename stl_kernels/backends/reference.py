@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stl_kernels.backends import refuse_fused
+from stl_kernels.backends.base import refuse_fused, register
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import Cut, from_tiles, to_tiles
 
 
+@register
 class ReferenceBackend:
     """theory: Ailon et al., arXiv 2503.12211, eq. for the Strassen-Tile operator; padding is with zeros."""
 

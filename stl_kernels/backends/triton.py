@@ -3,9 +3,7 @@
 float32 products use tf32 exactly where `torch.get_float32_matmul_precision()` allows it.
 The core is the Triton kernel or the vendor's strided-batched GEMM (`torch.bmm`), whichever was measured
 faster for the shape on this device (`stl_kernels.device.autotune`); under Triton's interpreter, the kernel.
-Core and decode run in one kernel where a call asks for it. Where a call leaves it open, the measurement on
-disk for its shape decides, without one the roofline rule (`device.step_times`); the interpreter never
-does it unasked.
+Whether core and decode run in one kernel says `device.fusion`.
 
 What does not belong here: the kernels (`triton_kernels`), measuring and remembering (`device.autotune`).
 """
@@ -15,20 +13,19 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import Unavailable
+from stl_kernels.backends.base import register
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import TILINGS, Cut, ceil_div, to_tiles
 from stl_kernels.device import autotune
 from stl_kernels.device.blocks import CORE_BLOCKS, Block, entries_at_once, fused_blocks, power
-from stl_kernels.device.peaks import gpu_of_model
-from stl_kernels.device.step_times import step_times
+from stl_kernels.device.fusion import FUSED, TWO_KERNELS, DeviceFacts, Product, fuses
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # Block rows that are walked together.
@@ -40,17 +37,34 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def device_facts(device: torch.device) -> DeviceFacts:
+    """The facts of this process and device."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return DeviceFacts(model, interpreted(), _precision(torch.float32) == "ieee")
+
+
+@register
 class TritonBackend:
-    """Kernels on CUDA tensors, or on CPU tensors under the interpreter."""
+    """Kernels on CUDA tensors, or on CPU tensors under the interpreter.
+
+    Args:
+        facts: what the choice of kernels depends on, for a device.
+        seconds: how a candidate is timed.
+    """
 
     name = "triton"
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        facts: Callable[[torch.device], DeviceFacts] | None = None,
+        seconds: Callable[[Callable[[], Any]], float] = autotune.seconds,
+    ) -> None:
         if importlib.util.find_spec("triton") is None:
             raise Unavailable("backend 'triton' needs the package triton, which is not installed")
         from stl_kernels.backends import triton_kernels
 
         self._kernels: Any = triton_kernels
+        self._facts, self._seconds = facts or device_facts, seconds
 
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         if dtype not in _DTYPES:
@@ -107,14 +121,15 @@ class TritonBackend:
         return out
 
     def core(self, encoded_x: Tensor, encoded_w: Tensor) -> Tensor:
-        if interpreted():
+        facts = self._facts(encoded_x.device)
+        if facts.interpreted:
             return self._core_kernel(encoded_x, encoded_w, CORE_BLOCKS[0])
         candidates: dict[str, Callable[[], Tensor]] = {"vendor": partial(torch.bmm, encoded_x, encoded_w)}
         for block in CORE_BLOCKS:
             candidates[f"kernel {block}"] = partial(self._core_kernel, encoded_x, encoded_w, block)
         layout = f"{encoded_x.stride(2) == 1}{encoded_w.stride(2) == 1}"
         key = f"core {_operands(encoded_x, encoded_w)} {layout}"
-        return candidates[autotune.fastest(key, encoded_x.device, candidates)]()
+        return candidates[autotune.fastest(key, facts.model, candidates, self._seconds)]()
 
     def _core_kernel(self, encoded_x: Tensor, encoded_w: Tensor, block: Block) -> Tensor:
         rank, size_i, size_l = encoded_x.shape
@@ -143,7 +158,11 @@ class TritonBackend:
 
     def linear(self, call: Linear) -> Tensor:
         encoded = self.encode(call.x, call.encode_x, call.into)
-        fused = self._fuses(call, encoded) if call.fused is None else call.fused
+        facts = self._facts(encoded.device)
+        measured = None
+        if call.fused is None and not facts.interpreted:
+            measured = autotune.known(_fusion_key(call, encoded), facts.model)
+        fused = fuses(call.fused, measured, _sizes(call, encoded), facts)
         return self._core_decode(call, encoded) if fused else self._core_then_decode(call, encoded)
 
     def tune(self, call: Linear) -> bool:
@@ -152,44 +171,30 @@ class TritonBackend:
         Raises:
             Unavailable: under the interpreter, whose times mean nothing.
         """
-        if interpreted():
+        facts = self._facts(call.x.device)
+        if facts.interpreted:
             raise Unavailable("Triton's interpreter is no device to tune for")
         encoded = self.encode(call.x, call.encode_x, call.into)
         candidates: dict[str, Callable[[], Tensor]] = {
-            name: partial(run, call, encoded)
-            for name, run in (("fused", self._core_decode), ("two kernels", self._core_then_decode))
+            FUSED: partial(self._core_decode, call, encoded),
+            TWO_KERNELS: partial(self._core_then_decode, call, encoded),
         }
-        return autotune.fastest(_fusion_key(call, encoded), encoded.device, candidates) == "fused"
-
-    def _fuses(self, call: Linear, encoded: Tensor) -> bool:
-        """What was measured for this call on this device, else the rule; never under the interpreter."""
-        if interpreted():
-            return False
-        known = autotune.known(_fusion_key(call, encoded), encoded.device)
-        if known is not None:
-            return known == "fused"
-        return _fusion_pays(
-            torch.cuda.get_device_name(encoded.device),
-            (call.x.shape[0], call.x.shape[1], call.columns),
-            (call.n, call.k, call.m),
-            encoded.shape[0],
-            encoded.dtype,
-            _precision(encoded.dtype),
-        )
+        key = _fusion_key(call, encoded)
+        return autotune.fastest(key, facts.model, candidates, self._seconds) == FUSED
 
     def _core_then_decode(self, call: Linear, encoded: Tensor) -> Tensor:
         products = self.core(encoded, call.encoded_w)
         return self.decode(products, call.decode, call.bias, call.x.shape[0], call.columns, call.onto)
 
     def _core_decode(self, call: Linear, encoded: Tensor) -> Tensor:
-        blocks = fused_blocks(call.onto.size)
-        if interpreted():
+        blocks, facts = fused_blocks(call.onto.size), self._facts(encoded.device)
+        if facts.interpreted:
             return self._core_decode_kernel(call, encoded, blocks[-1])
         candidates: dict[str, Callable[[], Tensor]] = {
             str(block): partial(self._core_decode_kernel, call, encoded, block) for block in blocks
         }
         key = f"blocks of {_fusion_key(call, encoded)}"
-        return candidates[autotune.fastest(key, encoded.device, candidates)]()
+        return candidates[autotune.fastest(key, facts.model, candidates, self._seconds)]()
 
     def _core_decode_kernel(self, call: Linear, encoded: Tensor, block: Block) -> Tensor:
         rank, size_i, size_l = encoded.shape
@@ -218,24 +223,11 @@ class TritonBackend:
         return out
 
 
-@cache
-def _fusion_pays(
-    model: str,
-    shape: tuple[int, int, int],
-    sides: tuple[int, int, int],
-    rank: int,
-    dtype: torch.dtype,
-    precision: str,
-) -> bool:
-    """The roofline rule on the table's data sheet for this GPU model; False for a model without one."""
-    peaks = gpu_of_model(model)
-    if peaks is None:
-        return False
-    name = str(dtype).removeprefix("torch.")
-    if precision == "ieee" and peaks.vector is not None:
-        # Full float32 products run outside the matrix units.
-        peaks = replace(peaks, flops={name: peaks.vector})
-    return step_times(shape, sides, rank, peaks, name).fusion_pays
+def _sizes(call: Linear, encoded: Tensor) -> Product:
+    """The call's sizes, for the rule."""
+    shape = (call.x.shape[0], call.x.shape[1], call.columns)
+    dtype = str(encoded.dtype).removeprefix("torch.")
+    return Product(shape, (call.n, call.k, call.m), encoded.shape[0], dtype)
 
 
 def _operands(encoded_x: Tensor, encoded_w: Tensor) -> str:

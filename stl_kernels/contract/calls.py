@@ -3,7 +3,7 @@
 What the arrays mean is said in `stl_kernels.ops`. The checks read shapes, dtypes and devices only, so they
 hold for fake tensors; the finiteness of factors on the CPU is read where an op runs.
 
-What does not belong here: gradients and registration (`stl_kernels.ops`), implementations (`backends`).
+What does not belong here: gradients, registration and which backend runs (`stl_kernels.ops`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
-from stl_kernels.backends import Backend, check_name, get_backend
 from stl_kernels.contract.checks import (
     check_bias,
     check_matrix,
     check_permutation,
     check_sides,
     check_together,
-    require_finite_on_cpu,
 )
 from stl_kernels.contract.tiles import Cut, ceil_div
 
@@ -61,31 +59,12 @@ class Call:
         """The arguments as torch.library writes them."""
         return ", ".join(f"{_SCHEMA_TYPES[str(f.type)]} {f.name}" for f in fields(cls))
 
-    def run(self) -> Tensor:
-        """Check, choose the backend, compute.
-
-        Raises:
-            InvalidInput: arguments that do not fit together, or a factor on the CPU that is not finite.
-            Unavailable: the backend cannot run here.
-        """
-        self.check()
-        require_finite_on_cpu(**{name: getattr(self, name) for name in self.factor_names})
-        leader: Tensor = getattr(self, self.leader)
-        return self.compute(get_backend(self.backend, leader.device, leader.dtype))
-
-    def fake(self) -> Tensor:
-        """The result's shape, dtype and device, nothing computed."""
-        self.check()
-        check_name(self.backend)
-        return self.empty()
-
     def check(self) -> None:
+        """Raise InvalidInput where arguments do not fit together; reads no values."""
         raise NotImplementedError
 
     def empty(self) -> Tensor:
-        raise NotImplementedError
-
-    def compute(self, backend: Backend) -> Tensor:
+        """The result's shape, dtype and device, uninitialised."""
         raise NotImplementedError
 
 
@@ -126,9 +105,6 @@ class Encode(Call):
     def empty(self) -> Tensor:
         return self.x.new_empty(self.factor.shape[0], *self.cut.counts(*self.x.shape))
 
-    def compute(self, backend: Backend) -> Tensor:
-        return backend.encode(self.x, self.factor, self.cut)
-
 
 @dataclass(frozen=True)
 class Core(Call):
@@ -155,9 +131,6 @@ class Core(Call):
 
     def empty(self) -> Tensor:
         return self.encoded_x.new_empty(*self.encoded_x.shape[:2], self.encoded_w.shape[2])
-
-    def compute(self, backend: Backend) -> Tensor:
-        return backend.core(self.encoded_x, self.encoded_w)
 
 
 @dataclass(frozen=True)
@@ -211,9 +184,6 @@ class Decode(Call):
     def empty(self) -> Tensor:
         return self.products.new_empty(self.rows, self.columns)
 
-    def compute(self, backend: Backend) -> Tensor:
-        return backend.decode(self.products, self.factor, self.bias, self.rows, self.columns, self.cut)
-
 
 @dataclass(frozen=True)
 class Correlate(Call):
@@ -250,9 +220,6 @@ class Correlate(Call):
 
     def empty(self) -> Tensor:
         return self.encoded.new_empty(self.encoded.shape[0], self.cut.size)
-
-    def compute(self, backend: Backend) -> Tensor:
-        return backend.correlate(self.encoded, self.x, self.cut)
 
 
 @dataclass(frozen=True)
@@ -333,6 +300,3 @@ class Linear(Call):
 
     def empty(self) -> Tensor:
         return self.x.new_empty(self.x.shape[0], self.columns)
-
-    def compute(self, backend: Backend) -> Tensor:
-        return backend.linear(self)

@@ -1,7 +1,7 @@
 """Which candidate is fastest on this device: measured once, kept on disk per device and versions.
 
-The cache is JSON in $STL_KERNELS_CACHE, or stl-algebra/autotune under $XDG_CACHE_HOME (~/.cache). A file that
-cannot be read counts as empty and one that cannot be written is kept in memory: a cache is no reason to fail.
+JSON files in the folder autotune of the cache (`stl_algebra.cache`). A file that cannot be read counts as
+empty, and where none can be written the answer is kept in memory: a cache is no reason to fail.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 
+from stl_algebra.cache import cache_folder
 from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
-from stl_kernels.device.peaks import cache_folder
 
 _memory: dict[Path, dict[str, str]] = {}
 
 
-def cache_file(device: torch.device) -> Path:
-    """The file for a device model and the versions of torch and triton."""
-    model = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return cache_folder("autotune") / _file_name(model)
+def cache_file(model: str) -> Path:
+    """The file for a device model ("" is the CPU) and the versions of torch and triton."""
+    # Without a cache the path is only the key of this process's memory.
+    return (cache_folder("autotune") or Path("autotune")) / _file_name(model or "cpu")
 
 
 @cache
@@ -37,12 +37,27 @@ def _file_name(model: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name) + ".json"
 
 
-def known(key: str, device: torch.device) -> str | None:
+def known(key: str, model: str) -> str | None:
     """What was found fastest for `key` on this device with these versions, in this process or on disk."""
-    return _entries(cache_file(device)).get(key)
+    return _entries(cache_file(model)).get(key)
 
 
-def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[], Any]]) -> str:
+def seconds(run: Callable[[], Any]) -> float:
+    """Median of a candidate's time on the GPU; infinite where the device cannot run it."""
+    import triton
+
+    try:
+        return float(triton.testing.do_bench(run, warmup=10, rep=50, return_mode="median"))
+    except (RuntimeError, triton.runtime.errors.OutOfResources, triton.runtime.errors.PTXASError):
+        return float("inf")
+
+
+def fastest(
+    key: str,
+    model: str,
+    candidates: Mapping[str, Callable[[], Any]],
+    time: Callable[[Callable[[], Any]], float] = seconds,
+) -> str:
     """The name of the fastest candidate for `key`, from the cache or measured now.
 
     A candidate that the device cannot run (too much shared memory, say) counts as infinitely slow.
@@ -50,17 +65,19 @@ def fastest(key: str, device: torch.device, candidates: Mapping[str, Callable[[]
     Raises:
         StlError: no candidate runs.
     """
-    found = known(key, device)
+    found = known(key, model)
     if found is not None and found in candidates:
         return found
-    times = {name: _time(run) for name, run in candidates.items()}
+    times = {name: time(run) for name, run in candidates.items()}
     best = min(times, key=lambda name: times[name])
     if times[best] == float("inf"):
-        raise StlError(f"no implementation of {key!r} runs on {device}")
-    path = cache_file(device)
+        raise StlError(f"no implementation of {key!r} runs on {model}")
+    path = cache_file(model)
     entries = _entries(path)
     # Read again before writing: another process may have added keys meanwhile.
     entries.update({**_read(path), key: best})
+    if cache_folder() is None:
+        return best
     with contextlib.suppress(StlError):
         write_atomically(path, json.dumps(entries, indent=1, sort_keys=True))
     return best
@@ -79,12 +96,3 @@ def _read(path: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
-
-
-def _time(run: Callable[[], Any]) -> float:
-    import triton
-
-    try:
-        return float(triton.testing.do_bench(run, warmup=10, rep=50, return_mode="median"))
-    except (RuntimeError, triton.runtime.errors.OutOfResources, triton.runtime.errors.PTXASError):
-        return float("inf")

@@ -1,14 +1,13 @@
 """What a device reaches: measured curves kept on disk per device and version, and a table of common GPUs.
 
-A measured file is JSON in $STL_KERNELS_CACHE, or stl-algebra/peaks under $XDG_CACHE_HOME (~/.cache).
-What does not belong here: measuring (`peak_measurement`), the prediction (`roofline`).
+A measured file is JSON in the folder peaks of the cache (`stl_algebra.cache`).
+What does not belong here: measuring (`peak_measurement`), the prediction (`speed.prediction`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import re
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,8 @@ from typing import Any
 
 import torch
 
-from stl_algebra.errors import InvalidInput
+from stl_algebra.cache import cache_folder
+from stl_algebra.errors import InvalidInput, Unavailable
 from stl_algebra.files import write_atomically
 
 # Measured (work, seconds) points, work increasing.
@@ -92,13 +92,6 @@ def gpu_of_model(model: str) -> Peaks | None:
     return None
 
 
-def cache_folder(kind: str) -> Path:
-    """Where files of this kind are kept for this user."""
-    folder = os.environ.get("STL_KERNELS_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stl-algebra" / kind
-    return Path(folder) if folder else base
-
-
 def device_name(device: str) -> str:
     """A name of the device that tells its speed: the GPU's model, or the processor's and the thread count."""
     if device == "cuda":
@@ -112,9 +105,16 @@ def device_name(device: str) -> str:
 
 
 def peaks_file(device: str) -> Path:
-    """The file for this device ("cpu" or "cuda") and the installed torch."""
+    """The file for this device ("cpu" or "cuda") and the installed torch.
+
+    Raises:
+        Unavailable: the cache is switched off.
+    """
+    folder = cache_folder("peaks")
+    if folder is None:
+        raise Unavailable("measured peaks are kept in the cache, which is switched off (STL_ALGEBRA_CACHE)")
     name = f"peaks-{device_name(device)}-torch{torch.__version__}"
-    return cache_folder("peaks") / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
+    return folder / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
 
 
 def store_peaks(peaks: Peaks, path: str | Path) -> Path:

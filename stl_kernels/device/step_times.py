@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stl_algebra.precision import BYTES
 from stl_kernels.contract.tiles import ceil_div
 from stl_kernels.device.blocks import entries_at_once, fused_blocks
 from stl_kernels.device.peaks import Peaks, seconds_on
-
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)

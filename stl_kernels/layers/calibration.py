@@ -80,8 +80,8 @@ class Calibrator:
             )
         require_finite(x=x)
         layer, t = self.layer, self.layer.tile
-        rows, _ = group_rows(x.to(torch.float64), t.n, layer.row_grouping, layer.batch_axis)
-        strided = layer.tiling == "strided"
+        rows, _ = group_rows(x.to(torch.float64), t.n, layer.options.row_grouping, layer.options.batch_axis)
+        strided = layer.options.strided
         into, onto = Cut(t.n, t.k, layer.permutation, strided), Cut(t.n, t.m, None, strided)
         encode = layer.factors.encode_x.double()
         decode = layer.factors.decode.double()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_kernels.contract import checks
@@ -47,3 +48,20 @@ class STLFactors(nn.Module):
 
     def extra_repr(self) -> str:
         return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
+
+
+def algorithm_of(layer: nn.Module, encode_w: Tensor) -> BilinearAlgorithm:
+    """The algorithm of present factors together with `encode_w` (r, k*m), for scoring or saving.
+
+    Args:
+        layer: an `STLLinear`, or the factors themselves.
+        encode_w: (r, k*m).
+    """
+    factors = layer if isinstance(layer, STLFactors) else layer.factors
+    assert isinstance(factors, STLFactors)
+    return BilinearAlgorithm(
+        factors.tile,
+        factors.encode_x.detach().double().cpu().numpy(),
+        encode_w.detach().double().cpu().numpy(),
+        factors.decode.detach().double().cpu().numpy(),
+    )

@@ -6,6 +6,7 @@ What does not belong here: parameters and row grouping (`layers.linear`), op sch
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,16 +15,20 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.published import named_encoders
 from stl_kernels import ops
-from stl_kernels.backends import AUTO, check_name
+from stl_kernels.backends import AUTO
 from stl_kernels.contract import checks
 from stl_kernels.contract.tiles import TILINGS
+from stl_kernels.layers.options import LayerOptions
 
 Encoders = BilinearAlgorithm | EncodersFile | str | Path
 
 
 def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
-    """The algorithm of a value, of a loaded encoders file, or of the file at a path.
+    """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
+
+    A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so.
 
     Raises:
         InvalidInput: none of these, or the file is unreadable.
@@ -33,10 +38,11 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     if isinstance(encoders, EncodersFile):
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
-        return load_encoders(encoders).algorithm
+        shipped = named_encoders(str(encoders)) if not Path(encoders).exists() else None
+        return shipped or load_encoders(encoders).algorithm
     raise InvalidInput(
         "encoders",
-        expected="a BilinearAlgorithm, a loaded encoders file or a path to one",
+        expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",
         got=type(encoders).__name__,
     )
 
@@ -50,30 +56,6 @@ def check_tiling(tiling: str) -> bool:
     if tiling not in TILINGS:
         raise InvalidInput("tiling", expected=f"one of {', '.join(TILINGS)}", got=repr(tiling))
     return tiling == "strided"
-
-
-def as_permutation(permutation: object, length: int, device: torch.device | str = "cpu") -> Tensor | None:
-    """An int64 permutation of 0..length-1, checked by value; None stays None.
-
-    Raises:
-        InvalidInput: some index is missing, doubled or out of range.
-    """
-    if permutation is None:
-        return None
-    indices = permutation if isinstance(permutation, Tensor) else torch.as_tensor(permutation, device="cpu")
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
-        raise InvalidInput("permutation", expected="integers", got=str(indices.dtype))
-    indices = indices.to(torch.int64)
-    # Where the values are: the device asked for may be meta.
-    if indices.shape != (length,) or not torch.equal(
-        indices.sort().values, torch.arange(length, device=indices.device)
-    ):
-        raise InvalidInput(
-            "permutation",
-            expected=f"each index from 0 to {length - 1} once",
-            got=f"shape {tuple(indices.shape)} with other values" if indices.numel() else "nothing",
-        )
-    return indices.to(device)
 
 
 def encode_weights(
@@ -123,22 +105,20 @@ def stl_matmul(
     encoders: Encoders,
     bias: Tensor | None = None,
     *,
-    tiling: str = "consecutive",
-    fused: bool | None = None,
-    backend: str = AUTO,
+    options: LayerOptions | None = None,
+    **changes: Any,
 ) -> Tensor:
     """x @ w + bias through a bilinear algorithm; differentiable in x, w and bias.
 
     Args:
-        x: (..., K). The rows of all leading axes, in order, are grouped n to a tile: rows of a tile influence
-            each other (see `STLLinear` for groupings that keep sequences causal).
+        x: (..., K). The rows of all leading axes, in order, are grouped n to a tile, whatever the options
+            say: rows of a tile influence each other (see `STLLinear` for groupings that keep sequences
+                causal).
         w: (K, M).
         encoders: the algorithm, or where it is stored.
         bias: (M,).
-        tiling: "consecutive" or "strided" (`stl_kernels.contract.tiles`).
-        fused: core and decode in one kernel (True; Triton only), in two (False), or as the backend finds
-            faster (None: what `STLLinear.tune` measured, else the roofline rule).
-        backend: "auto", "reference", "cpu" or "triton".
+        options: tiling, permutation, kernels.
+        changes: fields of `LayerOptions` by keyword, on top of `options`.
 
     Returns:
         (..., M), in x's dtype.
@@ -147,7 +127,7 @@ def stl_matmul(
         InvalidInput: shapes, dtypes or devices that do not fit together.
         Unavailable: the backend cannot run here, or has no fused decode and `fused` asks for it.
     """
-    check_name(backend)
+    chosen = LayerOptions.of(options, changes)
     algorithm = as_algorithm(encoders)
     checks.check_together(x=x, w=w, bias=bias)
     checks.check_matrix("w", w)
@@ -158,9 +138,12 @@ def stl_matmul(
         torch.tensor(factor, dtype=x.dtype, device=x.device)
         for factor in (algorithm.encode_x, algorithm.encode_w, algorithm.decode)
     )
-    encoded_w = encode_weights(w, encode_w, t, tiling=tiling, backend=backend)
+    order = None if chosen.permutation is None else torch.tensor(chosen.permutation, device=x.device)
+    encoded_w = encode_weights(
+        w, encode_w, t, permutation=order, tiling=chosen.tiling, backend=chosen.backend
+    )
     y: Tensor = ops.linear(
         *(x.reshape(-1, x.shape[-1]), encode_x, encoded_w, decode, bias, w.shape[1]),
-        *(t.n, t.k, t.m, None, check_tiling(tiling), fused, backend),
+        *(t.n, t.k, t.m, order, chosen.strided, chosen.fused, chosen.backend),
     )
     return y.reshape(*x.shape[:-1], w.shape[1])

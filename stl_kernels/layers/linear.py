@@ -1,12 +1,13 @@
 """The layer: owns parameters, shapes and the grouping of rows; the ops compute.
 
-What does not belong here: numerics (`ops`, `backends`), calibration of the encoded weights, model conversion.
+What does not belong here: numerics (`ops`, `backends`), reading a dense layer (`dense`), calibration of the
+encoded weights, model conversion.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,13 +16,17 @@ from torch import Tensor, nn
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_kernels import ops
-from stl_kernels.backends import AUTO, Tunable, check_name, get_backend
+from stl_kernels.backends import get_backend
+from stl_kernels.backends.base import Tunable
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
-from stl_kernels.contract.tiles import ceil_div, tiled_columns
+from stl_kernels.contract.tiles import ceil_div
+from stl_kernels.layers.dense import read_dense
+from stl_kernels.layers.effective import mean_weight, tile_row_map
 from stl_kernels.layers.factors import STLFactors
-from stl_kernels.layers.functional import Encoders, as_algorithm, as_permutation, check_tiling, encode_weights
-from stl_kernels.layers.row_groups import ROW_GROUPINGS, RowGroups, group_rows, ungroup_rows
+from stl_kernels.layers.functional import Encoders, as_algorithm, encode_weights
+from stl_kernels.layers.options import LayerOptions
+from stl_kernels.layers.row_groups import RowGroups, group_rows, ungroup_rows
 
 
 class STLLinear(nn.Module):
@@ -45,16 +50,13 @@ class STLLinear(nn.Module):
         in_features, out_features: K, M.
         encoders: the algorithm, a loaded encoders file, or a path.
         bias: whether there is a bias.
-        trainable_factors: train encode_x and decode as well (ignored when `factors` is given).
+        options: row grouping, tiling, permutation, kernels, trainable factors.
         factors: a shared `STLFactors` of the same algorithm format and rank.
-        row_grouping, batch_axis: as above.
-        tiling: "consecutive" tiles of neighbouring features (what the search scores), or "strided", every
-            ceil(K/k)-th feature: faster, and a different approximation for data whose features differ.
-        permutation: (K,) order in which the input features are tiled; None for their own.
-        fused: core and decode in one kernel (True; Triton only), in two (False), or as the backend finds
-            faster (None: what `tune` measured, else the roofline rule).
-        backend: "auto", "reference", "cpu" or "triton".
         device, dtype: as for every torch layer.
+        changes: fields of `LayerOptions` by keyword, on top of `options`.
+
+    Attributes:
+        options: as given, without the permutation, which is the buffer `permutation` (K,) int64 or None.
 
     Raises:
         InvalidInput: an argument is out of range or does not fit the others.
@@ -71,35 +73,46 @@ class STLLinear(nn.Module):
         encoders: Encoders,
         bias: bool = True,
         *,
-        trainable_factors: bool = False,
+        options: LayerOptions | None = None,
         factors: STLFactors | None = None,
-        row_grouping: str = "batch",
-        batch_axis: int = 0,
-        tiling: str = "consecutive",
-        permutation: Tensor | Sequence[int] | None = None,
-        fused: bool | None = None,
-        backend: str = AUTO,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **changes: Any,
     ) -> None:
+        chosen = LayerOptions.of(options, changes)
+        algorithm = as_algorithm(encoders)
+        self._allocate(in_features, out_features, algorithm, bias, chosen, factors, device, dtype)
+        self.reset_parameters(algorithm)
+
+    def _allocate(
+        self,
+        in_features: int,
+        out_features: int,
+        algorithm: BilinearAlgorithm,
+        bias: bool,
+        options: LayerOptions,
+        factors: STLFactors | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        """Everything but the values of weights and bias."""
         super().__init__()
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise InvalidInput(name, expected="a positive integer", got=size)
-        if row_grouping not in ROW_GROUPINGS:
+        order = options.permutation
+        if order is not None and len(order) != in_features:
             raise InvalidInput(
-                "row_grouping", expected=f"one of {', '.join(ROW_GROUPINGS)}", got=repr(row_grouping)
+                "permutation",
+                expected=f"each index from 0 to {in_features - 1} once",
+                got=f"{len(order)} indices",
             )
-        check_name(backend)
-        check_tiling(tiling)
-        algorithm = as_algorithm(encoders)
         dtype = dtype or torch.get_default_dtype()
         self.in_features, self.out_features = in_features, out_features
-        self.row_grouping, self.batch_axis, self.tiling = row_grouping, batch_axis, tiling
-        self.fused, self.backend = fused, backend
+        self.options = replace(options, permutation=None)
         self.tile, self.rank = algorithm.tile, algorithm.rank
         if factors is None:
-            factors = STLFactors(algorithm, trainable=trainable_factors, device=device, dtype=dtype)
+            factors = STLFactors(algorithm, trainable=options.trainable_factors, device=device, dtype=dtype)
         elif (factors.tile, factors.rank) != (self.tile, self.rank):
             raise InvalidInput(
                 "factors",
@@ -107,16 +120,15 @@ class STLLinear(nn.Module):
                 got=f"{factors.tile} and {factors.rank}",
             )
         self.factors = factors
-        t = self.tile
-        shape = (self.rank, ceil_div(in_features, t.k), ceil_div(out_features, t.m))
+        shape = (self.rank, ceil_div(in_features, self.tile.k), ceil_div(out_features, self.tile.m))
         self.encoded_w = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
-        order = as_permutation(permutation, in_features, self.encoded_w.device)
-        self.register_buffer("permutation", order)
-        if bias:
-            self.bias = nn.Parameter(torch.empty(out_features, dtype=dtype, device=device))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters(algorithm)
+        place = self.encoded_w.device
+        self.register_buffer(
+            "permutation", None if order is None else torch.tensor(order, dtype=torch.int64, device=place)
+        )
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(out_features, dtype=dtype, device=device)) if bias else None
+        )
 
     def reset_parameters(self, encoders: Encoders) -> None:
         """Draw weights and bias as `torch.nn.Linear` does, and encode them."""
@@ -142,12 +154,7 @@ class STLLinear(nn.Module):
                 expected=f"tile format {self.tile} and rank {self.rank}",
                 got=f"{algorithm.tile} and {algorithm.rank}",
             )
-        if tuple(weight.shape) != (self.out_features, self.in_features):
-            raise InvalidInput(
-                "weight",
-                expected=f"shape {(self.out_features, self.in_features)}",
-                got=f"shape {tuple(weight.shape)}",
-            )
+        self._check_weight("weight", weight)
         device = self.encoded_w.device
         if device.type != "meta":
             checks.require_values(weight=weight)
@@ -158,7 +165,7 @@ class STLLinear(nn.Module):
             encode_w,
             self.tile,
             permutation=self.permutation,
-            tiling=self.tiling,
+            tiling=self.options.tiling,
             backend="reference",
         )
         self.encoded_w.copy_(encoded)
@@ -166,52 +173,40 @@ class STLLinear(nn.Module):
     @classmethod
     def from_linear(
         cls,
-        linear: nn.Linear,
+        linear: nn.Module,
         encoders: Encoders,
         *,
-        trainable_factors: bool = False,
+        options: LayerOptions | None = None,
         factors: STLFactors | None = None,
-        row_grouping: str = "batch",
-        batch_axis: int = 0,
-        tiling: str = "consecutive",
-        permutation: Tensor | Sequence[int] | None = None,
-        fused: bool | None = None,
-        backend: str = AUTO,
+        **changes: Any,
     ) -> STLLinear:
         """The layer that stands in for `linear`: its weights encoded, its bias copied, its device and dtype.
 
-        Exact up to rounding where the algorithm is exact; otherwise see `distance`. Arguments as for the
-        class.
+        Exact up to rounding where the algorithm is exact; otherwise see `distance`. What was frozen in
+        `linear` is frozen here. No random number is drawn. Arguments as for the class.
+
+        Args:
+            linear: a torch.nn.Linear, or a transposed one that stores (K, M), such as transformers' Conv1D.
 
         Raises:
-            InvalidInput: `linear` is no nn.Linear, is on the meta device, or holds NaN or an infinity, or an
-                argument does not fit.
+            InvalidInput: `linear` is another kind of layer, is lazy, quantised or on the meta device, or
+                holds NaN or an infinity, or an argument does not fit.
         """
-        if not isinstance(linear, nn.Linear):
-            raise InvalidInput("linear", expected="a torch.nn.Linear", got=type(linear).__name__)
-        weight = linear.weight
-        checks.require_finite(**{"linear.weight": weight, "linear.bias": linear.bias})
+        dense = read_dense(linear)
         algorithm = as_algorithm(encoders)
-        layer = cls(
-            linear.in_features,
-            linear.out_features,
-            algorithm,
-            linear.bias is not None,
-            trainable_factors=trainable_factors,
-            factors=factors,
-            row_grouping=row_grouping,
-            batch_axis=batch_axis,
-            tiling=tiling,
-            permutation=permutation,
-            fused=fused,
-            backend=backend,
-            device=weight.device,
-            dtype=weight.dtype,
+        chosen = LayerOptions.of(options, changes)
+        out_features, in_features = dense.weight.shape
+        layer = cls.__new__(cls)
+        layer._allocate(
+            *(in_features, out_features, algorithm, dense.bias is not None, chosen, factors),
+            *(dense.weight.device, dense.weight.dtype),
         )
-        layer.set_weight(weight.detach(), algorithm)
-        if layer.bias is not None:
+        layer.set_weight(dense.weight, algorithm)
+        layer.encoded_w.requires_grad_(dense.trains)
+        if layer.bias is not None and dense.bias is not None:
             with torch.no_grad():
-                layer.bias.copy_(linear.bias)
+                layer.bias.copy_(dense.bias)
+            layer.bias.requires_grad_(dense.bias_trains)
         layer.train(linear.training)
         return layer
 
@@ -233,7 +228,7 @@ class STLLinear(nn.Module):
         """
         call = Linear(*self._arguments(x)[0])
         call.check()
-        backend = get_backend(self.backend, x.device, x.dtype)
+        backend = get_backend(self.options.backend, x.device, x.dtype)
         if not isinstance(backend, Tunable):
             raise Unavailable(f"backend {backend.name!r} has no choice of kernels to measure")
         return backend.tune(call)
@@ -243,38 +238,31 @@ class STLLinear(nn.Module):
         if not isinstance(x, Tensor) or x.dim() < 1 or x.shape[-1] != self.in_features:
             got = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InvalidInput("x", expected=f"a tensor of shape (..., {self.in_features})", got=got)
-        t = self.tile
-        rows, groups = group_rows(x, t.n, self.row_grouping, self.batch_axis)
+        t, options = self.tile, self.options
+        rows, groups = group_rows(x, t.n, options.row_grouping, options.batch_axis)
         return (
             *(rows, self.factors.encode_x, self.encoded_w, self.factors.decode, self.bias),
             *(self.out_features, t.n, t.k, t.m),
-            *(self.permutation, self.tiling == "strided", self.fused, self.backend),
+            *(self.permutation, options.strided, options.fused, options.backend),
         ), groups
 
-    @torch.no_grad()
     def effective_map(self) -> Tensor:
         """The linear map that the layer applies to one tile row, without bias: (n*K, n*M), float64.
 
         vec(Y) = vec(X) @ map for n rows X (n, K) and Y (n, M), both flattened row by row. For an exact
         algorithm it is kron(I_n, W). Takes n^2 K M numbers: meant for inspection.
         """
-        t = self.tile
-        wide = [p.double() for p in (self.factors.encode_x, self.encoded_w, self.factors.decode)]
-        blocks = torch.einsum("ra,rlj,yr->alyj", *wide)
-        tiles_k, tiles_m = self.encoded_w.shape[1:]
-        full = blocks.reshape(t.n, t.k, tiles_k, t.n, t.m, tiles_m).permute(0, 2, 1, 3, 5, 4)
-        full = full.reshape(t.n, tiles_k * t.k, t.n, tiles_m * t.m)
-        # From the order of the tiles' entries to the order of the features.
-        out = full.new_empty(t.n, self.in_features, t.n, self.out_features)
-        strided, device = self.tiling == "strided", full.device
-        into = tiled_columns(self.in_features, t.k, strided, device).reshape(-1)
-        onto = tiled_columns(self.out_features, t.m, strided, device).reshape(-1)
-        full = full[:, into < self.in_features][..., onto < self.out_features]
-        into, onto = into[into < self.in_features], onto[onto < self.out_features]
-        if self.permutation is not None:
-            into = self.permutation[into]
-        out[:, into[:, None, None], torch.arange(t.n, device=device)[:, None], onto] = full
-        return out.reshape(t.n * self.in_features, t.n * self.out_features)
+        return tile_row_map(self)
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight (M, K) that the layer applies to a row on its own, mean over the n rows of a tile.
+
+        Computed anew at each access and read-only: changing it does not change the layer. It is W for an
+        exact algorithm up to rounding; what it leaves out otherwise is what rows of a tile do to each
+        other. For code that looks at a linear layer's `.weight.dtype`, `.weight.device` or values.
+        """
+        return mean_weight(self)
 
     @torch.no_grad()
     def distance(self, linear: nn.Linear | Tensor) -> float:
@@ -286,13 +274,8 @@ class STLLinear(nn.Module):
         Raises:
             InvalidInput: the weight has another shape or is zero.
         """
-        weight = linear.weight if isinstance(linear, nn.Linear) else linear
-        if tuple(weight.shape) != (self.out_features, self.in_features):
-            raise InvalidInput(
-                "linear",
-                expected=f"a weight of shape {(self.out_features, self.in_features)}",
-                got=f"shape {tuple(weight.shape)}",
-            )
+        weight = linear if isinstance(linear, Tensor) else read_dense(linear).weight
+        self._check_weight("linear", weight, "a weight of ")
         w = weight.to(device=self.encoded_w.device, dtype=torch.float64).t()
         size = self.tile.n * float(w.square().sum())
         if size == 0:
@@ -303,26 +286,25 @@ class STLLinear(nn.Module):
             difference[row, :, row] -= w
         return float(difference.square().sum()) / size
 
+    def _check_weight(self, name: str, weight: Tensor, prefix: str = "") -> None:
+        if tuple(weight.shape) != (self.out_features, self.in_features):
+            raise InvalidInput(
+                name,
+                expected=f"{prefix}shape {(self.out_features, self.in_features)}",
+                got=f"shape {tuple(weight.shape)}",
+            )
+
     def extra_repr(self) -> str:
+        options = self.options
         parts = [
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}",
-            f"tile={self.tile}, rank={self.rank}, row_grouping={self.row_grouping!r}",
+            f"tile={self.tile}, rank={self.rank}, row_grouping={options.row_grouping!r}",
         ]
-        if self.batch_axis:
-            parts.append(f"batch_axis={self.batch_axis}")
-        parts.append(f"tiling={self.tiling!r}, backend={self.backend!r}")
-        if self.fused is not None:
-            parts.append(f"fused={self.fused}")
+        if options.batch_axis:
+            parts.append(f"batch_axis={options.batch_axis}")
+        parts.append(f"tiling={options.tiling!r}, backend={options.backend!r}")
+        if options.fused is not None:
+            parts.append(f"fused={options.fused}")
         if self.permutation is not None:
             parts.append("permuted")
         return ", ".join(parts)
-
-
-def algorithm_of(layer: STLLinear, encode_w: Tensor) -> BilinearAlgorithm:
-    """The algorithm of a layer's present factors together with `encode_w` (r, k*m), for scoring or saving."""
-    return BilinearAlgorithm(
-        layer.tile,
-        layer.factors.encode_x.detach().double().cpu().numpy(),
-        encode_w.detach().double().cpu().numpy(),
-        layer.factors.decode.detach().double().cpu().numpy(),
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -96,7 +97,7 @@ def error_to_float64(layer: STLLinear, x: Tensor, rows: int) -> float:
         StlError: some entry of y is NaN or infinite.
     """
     exact = copy.deepcopy(layer).double()
-    exact.backend, exact.fused = "reference", None
+    exact.options = replace(exact.options, backend="reference", fused=None)
     y = layer(x)
     if not bool(torch.isfinite(y).all()):
         raise StlError(f"{layer} gives NaN or an infinity for x of shape {tuple(x.shape)}")

@@ -1,6 +1,7 @@
 """Measuring a device's peaks: the operator's own steps at several sizes, for the prediction to read off.
 
-What does not belong here: the figures' form and storage (`stl_kernels.device.peaks`), their use (`roofline`).
+What does not belong here: the figures' form and storage (`stl_kernels.device.peaks`), their use
+(`prediction`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput, Unavailable
+from stl_algebra.precision import BYTES
 from stl_kernels import ops
 from stl_kernels.contract.tiles import TILINGS
 from stl_kernels.device.peaks import STEPS, Peaks, device_name, load_peaks, peaks_file, store_peaks
-from stl_kernels.device.step_times import BYTES
 from stl_kernels.speed.timing import interleaved
 
 _RANK, _SIDE = 24, 4

@@ -7,8 +7,9 @@ measuring (`stl_kernels.speed.peak_measurement`).
 from __future__ import annotations
 
 from stl_algebra.errors import InvalidInput
+from stl_algebra.precision import BYTES
 from stl_kernels.device.peaks import Peaks, common_gpus, load_peaks
-from stl_kernels.device.step_times import BYTES, Prediction, step_times
+from stl_kernels.device.step_times import Prediction, step_times
 from stl_kernels.layers.functional import Encoders, as_algorithm, check_tiling
 
 __all__ = ["Prediction", "predict", "resolve_peaks"]

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich import progress as bars
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
 
-from stl_algebra.errors import InvalidInput, StlError, TooLarge, Unavailable
-from stl_search.study.storage import without_password
+from stl_algebra.errors import StlError
+from stl_algebra.progress import Progress
+from stl_search.study.urls import without_password
+
+if TYPE_CHECKING:
+    from stl_search.report.content import Content
 
 #: Tables and results go to stdout, progress to stderr.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -30,24 +36,51 @@ err = Console(stderr=True, highlight=False)
 
 
 class Group(click.Group):
-    """A command group that turns our errors into one line on stderr and exit code 1 or 2."""
+    """A command group that loads a command when it is asked for, and turns our errors into one line.
+
+    Commands come as name -> (module below `stl_search.cli`, one line for the list): importing them all would
+    take seconds before the first word of help.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = dict(lazy or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return [*self.lazy, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command, its module imported now."""
+        if name not in self.lazy:
+            return super().get_command(ctx, name)
+        module = importlib.import_module(f"stl_search.cli.{self.lazy[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing one."""
+        if not self.lazy:
+            super().format_commands(ctx, formatter)
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; 2 for wrong input, 1 for everything else that we raise on purpose."""
+        """Run the command; an error of ours ends it with the error's exit code."""
         try:
             return super().invoke(ctx)
         except StlError as error:
-            wrong = isinstance(error, (InvalidInput, Unavailable, TooLarge))
             click.echo("error: " + " ".join(str(error).split()), err=True)
-            ctx.exit(2 if wrong else 1)
+            ctx.exit(error.exit_code)
         except BrokenPipeError:
             ctx.exit(1)
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar(label: str) -> Iterator[Progress]:
     """A bar on stderr; yields (what, done, of) -> None."""
-    with Progress(
+    with bars.Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=32),
@@ -63,6 +96,14 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=f"{label} · {what}", completed=done, total=of)
 
         yield step
+
+
+def table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
+    """A plain table: bold heads, no frame; columns of `numbers` to the right."""
+    made = Table(title=title or None, box=None, header_style="bold", title_justify="left")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left")
+    return made
 
 
 def echo_json(value: Any) -> None:
@@ -93,3 +134,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON o
 dtype_option = click.option(
     "--dtype", default="bf16", show_default=True, help="bf16, fp16, tf32 or fp32: whose rounding counts."
 )
+
+
+def conclude(content: Content, as_json: bool) -> None:
+    """Say what a report says first: the winner, its exactness, where the page is."""
+    chosen, settings, report = content.chosen, content.run.settings, content.run.folder / "report.html"
+    if as_json:
+        winners = {
+            str(rank): {
+                **w.scores.as_json(),
+                "name": w.algorithm.name,
+                "digest": w.algorithm.digest,
+                "exact": w.exact,
+            }
+            for rank, w in content.winners.items()
+        }
+        echo_json({"folder": str(content.run.folder), "winners": winners, "report": str(report)})
+        return
+    out.print(
+        f"[bold]{chosen.algorithm.name}[/], {chosen.algorithm.tile} rank {chosen.algorithm.rank}: "
+        f"{settings.dtype} total {chosen.scores.total(settings.dtype):.4g}, "
+        f"white NMSE {chosen.scores.nmse:.4g}, A {chosen.scores.amplification:.4g}",
+        soft_wrap=True,
+    )
+    out.print(chosen.verification.message, soft_wrap=True)
+    out.print(f"report: {report}", soft_wrap=True)

@@ -1,15 +1,34 @@
-"""The root command and the registration of all others."""
+"""The root command and the table of all others; each is imported when it is asked for."""
 
 from __future__ import annotations
 
 import click
 
 from stl_algebra.version import __version__
-from stl_search.cli import bench, capture, encoders, find, groups, run, tpp
 from stl_search.cli.common import Group
 
+#: Name -> (module, one line), in the order of the list.
+COMMANDS = {
+    "groups": ("groups", "List named groups of order up to 60, and the grammar of names."),
+    "group": ("group", "Show a group: its names, subgroups, characters, irreps."),
+    "tpp": ("tpp", "Say whether a group realises a format."),
+    "run": ("run", "Search encoders, score them, save the winners, write a report."),
+    "report": ("report", "Write the report of a run folder again."),
+    "capture": ("capture", "Record inputs and weights of a model's linear layers on a text."),
+    "evaluate": ("evaluate", "Score an encoders file and every baseline on matrices."),
+    "verify": ("verify", "Check in exact arithmetic that an algorithm multiplies matrices."),
+    "frontier": ("frontier", "The best encoders of folders, by format and rank."),
+    "export": ("export", "Write an algorithm in another format."),
+    "find": ("find", "Search for an exact algorithm of a format."),
+    "bench": ("bench", "Measure on this machine."),
+}
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(
+    cls=Group,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="stl-search")
 def main() -> None:
     """Find, score and export encoders for the Strassen-Tile operator.
@@ -18,20 +37,3 @@ def main() -> None:
     Example:
       stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --budget 60s
     """
-
-
-for _command in (
-    groups.groups,
-    groups.group,
-    tpp.tpp,
-    run.run,
-    run.report,
-    capture.capture,
-    encoders.evaluate,
-    encoders.verify,
-    encoders.frontier,
-    encoders.export,
-    find.find,
-    bench.bench,
-):
-    main.add_command(_command)

@@ -10,7 +10,7 @@ from stl_algebra.exact.catalogue import exact_algorithm, table
 
 
 def exact_table_rows() -> list[dict[str, Any]]:
-    """One row per format of `known.table`, each algorithm built and verified in exact arithmetic here."""
+    """One row per format of `catalogue.table`, each algorithm built and verified in exact arithmetic here."""
     rows = []
     for row in table():
         algorithm = exact_algorithm(row.tile)

@@ -7,35 +7,44 @@ from pathlib import Path
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
-from stl_algebra.algorithms.scores import closed_form_scores, total
+from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput
 from stl_search.trials.trial import EXACT_PREFERENCE
 
 
-def choose_winners(
-    found: Iterable[tuple[int, float, BilinearAlgorithm]], dtype: str
-) -> dict[int, BilinearAlgorithm]:
-    """The best algorithm of every rank that no smaller rank beats, by rank.
+def choose_winners(found: Iterable[tuple[int, float, BilinearAlgorithm]], dtype: str) -> dict[int, Judged]:
+    """The best algorithm of every rank that no smaller rank beats, judged, by rank.
 
     An exact algorithm is taken before an approximate one whose total is less than
-    `EXACT_PREFERENCE` times smaller; equal totals go to the earlier trial.
+    `EXACT_PREFERENCE` times smaller; equal totals go to the earlier trial. Only what can still win is proven,
+    each algorithm once.
     """
-    best: dict[int, tuple[float, int, BilinearAlgorithm]] = {}
+    by_rank: dict[int, list[tuple[float, int, BilinearAlgorithm]]] = {}
     for index, value, algorithm in found:
-        weight = value if not verify(algorithm).exact else value / EXACT_PREFERENCE
-        kept = best.get(algorithm.rank)
-        if kept is None or (weight, index) < kept[:2]:
-            best[algorithm.rank] = (weight, index, algorithm)
-    winners: dict[int, BilinearAlgorithm] = {}
+        by_rank.setdefault(algorithm.rank, []).append((value, index, algorithm))
+    winners: dict[int, Judged] = {}
     least = float("inf")
-    for rank in sorted(best):
-        value = total(best[rank][2], dtype)
+    for rank in sorted(by_rank):
+        best = _best(by_rank[rank])
+        value = best.scores.total(dtype)
         if value < least:
             least = value
-            winners[rank] = best[rank][2]
+            winners[rank] = best
     return winners
+
+
+def _best(candidates: list[tuple[float, int, BilinearAlgorithm]]) -> Judged:
+    """The candidate of least total, that of an exact one divided by `EXACT_PREFERENCE`."""
+    bar = EXACT_PREFERENCE * min(value for value, _, _ in candidates)
+    distinct = {a.digest: a for value, _, a in candidates if value <= bar}
+    judged = {digest: Judged.of(algorithm) for digest, algorithm in distinct.items()}
+
+    def weight(candidate: tuple[float, int, BilinearAlgorithm]) -> tuple[float, int]:
+        value, index, algorithm = candidate
+        return (value / EXACT_PREFERENCE if judged[algorithm.digest].exact else value), index
+
+    return judged[min((c for c in candidates if c[0] <= bar), key=weight)[2].digest]
 
 
 def encoders_path(folder: Path, tile: TileFormat, rank: int) -> Path:
@@ -43,19 +52,19 @@ def encoders_path(folder: Path, tile: TileFormat, rank: int) -> Path:
     return folder / "encoders" / f"{tile.slug}-r{rank}.safetensors"
 
 
-def write_winners(folder: Path, winners: dict[int, BilinearAlgorithm]) -> list[Path]:
+def write_winners(folder: Path, winners: dict[int, Judged]) -> list[Path]:
     """Write one encoders file per winner; files of ranks that are no winners any more are removed."""
     paths = [
-        save_encoders(encoders_path(folder, a.tile, rank), a, closed_form_scores(a))
-        for rank, a in sorted(winners.items())
+        save_encoders(encoders_path(folder, winner.algorithm.tile, rank), winner)
+        for rank, winner in sorted(winners.items())
     ]
     for stale in set((folder / "encoders").glob("*.safetensors")) - set(paths):
         stale.unlink()
     return paths
 
 
-def read_winners(folder: Path) -> dict[int, BilinearAlgorithm]:
-    """The winners of a run folder, by rank.
+def read_winners(folder: Path) -> dict[int, Judged]:
+    """The winners of a run folder, by rank; what their files certify is not proven again.
 
     Raises:
         InvalidInput: there are none, or a file is damaged.
@@ -65,5 +74,5 @@ def read_winners(folder: Path) -> dict[int, BilinearAlgorithm]:
         raise InvalidInput(
             "run folder", expected="at least one encoders file", got=f"none in {folder / 'encoders'}"
         )
-    algorithms = [load_encoders(f).algorithm for f in files]
-    return {a.rank: a for a in sorted(algorithms, key=lambda a: a.rank)}
+    winners = [load_encoders(f).judged() for f in files]
+    return {w.algorithm.rank: w for w in sorted(winners, key=lambda w: w.algorithm.rank)}

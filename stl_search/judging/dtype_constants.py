@@ -18,10 +18,9 @@ import torch
 
 from stl_algebra import BilinearAlgorithm, TileFormat
 from stl_algebra.algorithms.compose import sandwich
-from stl_algebra.algorithms.scores import DTYPES, amplification
+from stl_algebra.algorithms.scores import amplification
 from stl_algebra.exact.catalogue import exact_algorithm, strassen, winograd
-
-_TORCH = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+from stl_algebra.precision import PRECISIONS, precision
 
 
 def _rounded(values: torch.Tensor, dtype: str) -> torch.Tensor:
@@ -31,7 +30,7 @@ def _rounded(values: torch.Tensor, dtype: str) -> torch.Tensor:
         bits = values.to(torch.float32).view(torch.int32)
         bits = (bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF
         return bits.view(torch.float32)
-    return values.to(_TORCH[dtype]).to(torch.float32)
+    return values.to(getattr(torch, precision(dtype).stored)).to(torch.float32)
 
 
 def added_nmse(algorithm: BilinearAlgorithm, dtype: str, size: int, seed: int) -> float:
@@ -66,7 +65,7 @@ def measure(size: int = 1024, seeds: int = 3) -> dict[str, Any]:
         sandwich(strassen(), *skew),
     ]
     constants = {}
-    for dtype in DTYPES:
+    for dtype in PRECISIONS:
         ratios = [
             added_nmse(a, dtype, size, seed) / amplification(a) for a in algorithms for seed in range(seeds)
         ]

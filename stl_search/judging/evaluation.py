@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.progress import Progress
 from stl_search.judging.baselines import BASELINES, baseline_error
 from stl_search.judging.sampled import matrix_scores
 from stl_search.matrices.pair import MatrixPair
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""The matrices that algorithms are scored on: random ensembles, captured layers, files.
+"""Reading matrices to score on: ensembles by name, captures that ship with the package, files.
 
-A `MatrixPair` is one product X @ W, with further rows of the same source for methods that calibrate.
-What does not belong here: making captures of a model (`capture`), computing errors (`scores`).
+What does not belong here: making captures of a model (`stl_models.activations`), errors (`judging`).
 """
 
 from __future__ import annotations

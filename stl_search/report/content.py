@@ -9,33 +9,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.scores import closed_form_scores, rounding_constant
-from stl_algebra.algorithms.verify import verify
+from stl_algebra.algorithms.judged import Judged
+from stl_algebra.algorithms.scores import rounding_constant
+from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
-from stl_search.judging.evaluation import Progress, Row, evaluate
+from stl_search.judging.evaluation import Row, evaluate
 from stl_search.matrices.pair import MatrixPair
 from stl_search.study.run_folder import Run
 
 #: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.
 _BASELINE_RATIOS = (1.33, 2.0, 3.0)
-
-
-@dataclass(frozen=True)
-class Winner:
-    """An algorithm of the frontier with its closed-form scores and exactness.
-
-    Attributes:
-        algorithm: the value.
-        scores: see `scores.closed_form_scores`.
-        exactness: message of the exact verification.
-        exact: the verification's answer.
-    """
-
-    algorithm: BilinearAlgorithm
-    scores: dict[str, float]
-    exactness: str
-    exact: bool
 
 
 @dataclass(frozen=True)
@@ -53,8 +36,8 @@ class Content:
     """
 
     run: Run
-    winners: dict[int, Winner]
-    chosen: Winner
+    winners: dict[int, Judged]
+    chosen: Judged
     rows: list[Row]
     pairs: list[tuple[str, str]]
     trials: dict[str, Any]
@@ -76,19 +59,16 @@ class Content:
 
 def collect(
     run: Run,
-    winners: dict[int, BilinearAlgorithm],
+    winners: dict[int, Judged],
     pairs: Sequence[MatrixPair],
     trials: dict[str, Any],
     progress: Progress | None = None,
 ) -> Content:
     """Score the winners and the baselines on all pairs."""
-    judged = {}
-    for rank, algorithm in sorted(winners.items()):
-        outcome = verify(algorithm)
-        judged[rank] = Winner(algorithm, closed_form_scores(algorithm), outcome.message, outcome.exact)
-    chosen = judged[min(judged, key=lambda r: (abs(r - run.settings.rank), r))]
+    winners = dict(sorted(winners.items()))
+    chosen = winners[min(winners, key=lambda r: (abs(r - run.settings.rank), r))]
     ratios = sorted({*_BASELINE_RATIOS, chosen.algorithm.ratio})
-    algorithms = [w.algorithm for w in judged.values()]
+    algorithms = [w.algorithm for w in winners.values()]
     rows = evaluate(algorithms, pairs, run.settings.dtype, ratios, progress)
     made = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -100,7 +80,7 @@ def collect(
         "rounding": f"c({run.settings.dtype}) = {rounding_constant(run.settings.dtype):.3g} per unit of A",
     }
     described = [(p.name, _described(p)) for p in pairs]
-    return Content(run, judged, chosen, rows, described, trials, made)
+    return Content(run, winners, chosen, rows, described, trials, made)
 
 
 def _described(pair: MatrixPair) -> str:

@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.scores import column_row_nmse
 from stl_algebra.groups import FiniteGroup
+from stl_algebra.precision import precision
 from stl_algebra.representations import fourier_basis
 from stl_search.pictures.style import ACCENT, HALF_WIDTH, PLOTLY_LAYOUT, SERIES
 from stl_search.report.content import Content
 
-_DTYPE_WORDS = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32", "fp32": "float32"}
 #: Below this an error is drawn at the edge of a logarithmic axis.
 _FLOOR = 1e-7
 
@@ -27,7 +27,7 @@ def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[flo
     series: dict[str, list[tuple[float, float, str]]] = {}
     if not matrices:
         series["this run"] = [
-            (w.algorithm.ratio, w.scores[f"total_{dtype}"], f"rank {rank}, {w.algorithm.name}")
+            (w.algorithm.ratio, w.scores.total(dtype), f"rank {rank}, {w.algorithm.name}")
             for rank, w in content.winners.items()
         ]
         tile = content.chosen.algorithm.tile
@@ -83,7 +83,7 @@ def frontier_figure(content: Content) -> go.Figure:
         height=520,
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
         xaxis_title="multiplication ratio nkm / r",
-        yaxis_title=f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}",
+        yaxis_title=f"total error at {precision(content.run.settings.dtype).words}",
         yaxis_type="log",
         legend={"orientation": "v"},
     )
@@ -133,7 +133,7 @@ def frontier_png(content: Content) -> bytes:
         axis.set_ylim(bottom=max(_FLOOR, 1e-3), top=1.2)
         axis.set_yscale("log")
     figure.supxlabel("multiplication ratio nkm / r")
-    figure.supylabel(f"total error at {_DTYPE_WORDS[content.run.settings.dtype]}")
+    figure.supylabel(f"total error at {precision(content.run.settings.dtype).words}")
     figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)

@@ -132,9 +132,9 @@ def scores_csv(content: Content) -> str:
                 "rank": rank,
                 "ratio": winner.algorithm.ratio,
                 "matrices": "white (closed form)",
-                "nmse": winner.scores["nmse_white"],
-                "amplification": winner.scores["amplification"],
-                "total": winner.scores[f"total_{content.run.settings.dtype}"],
+                "nmse": winner.scores.nmse,
+                "amplification": winner.scores.amplification,
+                "total": winner.scores.total(content.run.settings.dtype),
             }
         )
     return buffer.getvalue()

@@ -3,53 +3,71 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
-from stl_algebra.algorithms.scores import rounding_constant
-from stl_algebra.algorithms.tile import TileFormat, check_rank
+from stl_algebra.algorithms.tile import TileFormat, as_tile, check_rank
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families import FAMILIES, family
 from stl_algebra.groups.isomorphism import one_of_each_type
+from stl_algebra.precision import precision
 from stl_search.trials.trial import Entry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Settings:
     """What a run is about; stored with the study, and the same when it is continued.
 
+    Checked when it is made; spellings become values, and of isomorphic groups the first one stays.
+
     Attributes:
-        groups: names; families that use a group get each of them.
+        groups: canonical names; families that use a group get each of them.
         tile: format. rank: products. dtype: of the total. seed: of the plan.
         families: registered names.
+
+    Raises:
+        InvalidInput: any of them is malformed, or no family can run on them.
     """
 
     groups: tuple[str, ...]
-    tile: str
+    tile: TileFormat
     rank: int
     dtype: str
     seed: int
     families: tuple[str, ...]
 
-    def checked(self) -> Settings:
-        """The settings with canonical spellings, and of isomorphic groups the first one only.
-
-        Raises:
-            InvalidInput: any of them is malformed, or no family can run on them.
-        """
-        tile = TileFormat.parse(self.tile)
-        check_rank(self.rank, tile)
-        rounding_constant(self.dtype)
-        for name in self.families:
+    def __init__(
+        self,
+        groups: Sequence[str],
+        tile: TileFormat | str,
+        rank: int,
+        dtype: str = "bf16",
+        seed: int = 0,
+        families: Sequence[str] = (),
+    ) -> None:
+        tile = as_tile(tile)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InvalidInput("seed", expected="a number of at least 0", got=seed)
+        # Without a choice, all that can run: those that use a group only where there is one.
+        chosen = tuple(families) or tuple(f for f in FAMILIES if groups or not FAMILIES[f].uses_group)
+        for name in chosen:
             family(name)
-        names, _ = one_of_each_type(self.groups)
-        settings = replace(self, tile=tile.slug, groups=tuple(names))
-        if not settings.arms():
+        values = {
+            "groups": tuple(one_of_each_type(tuple(groups))[0]),
+            "tile": tile,
+            "rank": check_rank(rank, tile),
+            "dtype": precision(dtype).name,
+            "seed": seed,
+            "families": chosen,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not self.arms():
             raise InvalidInput("group", expected="at least one group for the families chosen", got="none")
-        return settings
 
     def arms(self) -> list[tuple[str, str]]:
         """(family, group) pairs that the plan goes round, structured ones first."""
@@ -59,17 +77,41 @@ class Settings:
 
     def entry(self, index: int) -> Entry:
         """Entry `index` of the plan: arms in turn, a new seed each."""
-        arms = self.arms()
-        name, group = arms[index % len(arms)]
+        name, group = self.arm(index)
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
         return Entry(self.tile, self.rank, self.dtype, name, group, seed)
 
+    def arm(self, index: int) -> tuple[str, str]:
+        """(family, group) of an entry."""
+        arms = self.arms()
+        return arms[index % len(arms)]
+
+    def as_json(self) -> dict[str, Any]:
+        """A dictionary that `json.dumps` takes and `from_json` reads."""
+        return {
+            "groups": list(self.groups),
+            "tile": self.tile.slug,
+            "rank": self.rank,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "families": list(self.families),
+        }
+
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Settings:
-        """Inverse of `dataclasses.asdict` after a trip through JSON, which turns tuples to lists."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        """Inverse of `as_json`.
+
+        Raises:
+            InvalidInput: a value is malformed.
+            TypeError: keys are missing or unknown.
+        """
+        return cls(**data)
+
+    def changed(self, other: Settings) -> str:
+        """The values of these settings that `other` has differently, in words."""
+        mine, theirs = self.as_json(), other.as_json()
+        return ", ".join(f"{k} = {mine[k]!r}" for k in mine if mine[k] != theirs[k])
 
     def digest(self) -> str:
         """Identity of the settings."""
-        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()[:16]

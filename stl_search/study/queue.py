@@ -5,10 +5,10 @@ worker claims it (Optuna's `ask` is atomic), and is finished when the storage sa
 algorithms are kept in the trial's attributes. A trial whose worker died is marked failed on the next
 start and its entry is queued again, so nothing finished is lost or repeated. A run bounded by trials works
 off a prefix of the plan and ends with the same trials however often it was stopped; one bounded by time
-takes the entries in the order that `allocation` finds worthwhile.
+takes the entries in the order that `strategies` finds worthwhile.
 
 What does not belong here: what a trial does (`trial`), choosing winners and writing files
-(`run_folder`).
+(`frontier.winners`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -27,10 +26,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import decode_algorithm, encode_algorithm
-from stl_algebra.errors import NoCandidate, StlError
+from stl_algebra.errors import StlError
 from stl_algebra.families import FAMILIES
 from stl_search.study.plan import Settings
-from stl_search.study.strategies.stride import Record, next_arm
+from stl_search.study.strategies.base import Record, Strategy, strategy
 from stl_search.trials.trial import Entry, run_trial
 
 
@@ -77,12 +76,12 @@ def queue_up_to(study: optuna.Study, settings: Settings, count: int) -> None:
 
 
 def _queue(study: optuna.Study, settings: Settings, index: int) -> None:
-    entry = settings.entry(index)
-    parameters = {"family": entry.family, "group": entry.group, "seed": entry.seed}
+    name, group = settings.arm(index)
+    parameters = {"family": name, "group": group, "seed": settings.entry(index).seed}
     study.enqueue_trial(parameters, user_attrs={"index": index})
 
 
-def next_index(study: optuna.Study, settings: Settings) -> int:
+def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int:
     """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
 
     Families without groups are tried first: the exact algorithms among them are the bar for the others and
@@ -109,7 +108,7 @@ def next_index(study: optuna.Study, settings: Settings) -> int:
             record.in_flight + (not trial.state.is_finished()),
         )
     order = sorted(range(len(arms)), key=lambda i: (FAMILIES[arms[i][0]].uses_group, i))
-    arm = order[next_arm([records[i] for i in order])]
+    arm = order[choose([records[i] for i in order])]
     return next(i for i in itertools.count(arm, len(arms)) if i not in taken)
 
 
@@ -126,9 +125,9 @@ def work(
     trials: int | None = None,
     deadline: float | None = None,
     command: str = "",
-    stop: threading.Event | None = None,
+    by: str = "stride",
 ) -> None:
-    """Claim and run entries until `trials` entries are finished, the deadline passes or `stop` is set.
+    """Claim and run entries until `trials` entries are finished or the deadline passes.
 
     Args:
         study: shared by all workers.
@@ -136,14 +135,15 @@ def work(
         trials: plan entries 0 .. trials-1; None for as many as time allows, in the order of `next_index`.
         deadline: value of `time.monotonic` after which nothing new is begun.
         command: stored in provenance.
-        stop: checked between trials.
+        by: name of the strategy that chooses the next entry where time is the bound.
     """
     limit = 1_000_000_000 if trials is None else trials
-    while not (stop and stop.is_set()) and (deadline is None or time.monotonic() < deadline):
+    choose = strategy(by)
+    while deadline is None or time.monotonic() < deadline:
         if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if trials is not None:
                 return
-            _queue(study, settings, next_index(study, settings))
+            _queue(study, settings, next_index(study, settings, choose))
         trial = study.ask()
         trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
         index = int(trial.user_attrs.get("index", -1))
@@ -171,11 +171,7 @@ def _is_taken(study: optuna.Study, index: int, number: int) -> bool:
 def _run_and_tell(study: optuna.Study, trial: optuna.Trial, entry: Entry, command: str) -> None:
     try:
         outcome = run_trial(entry, command)
-    except NoCandidate as error:
-        trial.set_user_attr("reason", str(error))
-        study.tell(trial, state=TrialState.PRUNED)
-        return
-    except StlError as error:
+    except StlError as error:  # NoCandidate, or a candidate that cannot be refined
         trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.PRUNED)
         return

@@ -9,7 +9,7 @@ report.html, report.md, scores.csv, figures/    written by `report`
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from stl_algebra.errors import InvalidInput, StlError, Unavailable
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 from stl_search.study.plan import Settings
-from stl_search.study.storage import without_password
+from stl_search.study.urls import without_password
 
 FOLDER_VERSION = 1
 
@@ -32,6 +32,7 @@ class Run:
         matrices: the `--matrices` values.
         storage: URL, "" for the study.db in the folder.
         command: the command line that started it.
+        strategy: how a run bounded by time chooses what comes next; no part of the settings.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Run:
     matrices: tuple[str, ...]
     storage: str
     command: str
+    strategy: str = "stride"
 
     @property
     def storage_url(self) -> str:
@@ -55,10 +57,11 @@ class Run:
         return {
             "stl_folder_version": FOLDER_VERSION,
             "version": __version__,
-            "settings": asdict(self.settings),
+            "settings": self.settings.as_json(),
             "matrices": list(self.matrices),
             "storage": without_password(self.storage),
             "command": self.command,
+            "strategy": self.strategy,
         }
 
 
@@ -73,8 +76,7 @@ def start_run(run: Run) -> None:
     if (run.folder / "run.json").is_file():
         existing = read_run(run.folder)
         if existing.settings != run.settings:
-            old, new = asdict(existing.settings), asdict(run.settings)
-            changed = ", ".join(f"{k} = {old[k]!r}" for k in old if old[k] != new[k])
+            changed = existing.settings.changed(run.settings)
             raise InvalidInput(
                 "out", expected=f"settings of the run in {run.folder} ({changed})", got="other settings",
                 hint="repeat them to continue it, or give another --out",
@@ -110,6 +112,7 @@ def read_run(folder: str | Path) -> Run:
             tuple(data["matrices"]),
             data["storage"],
             data["command"],
+            data.get("strategy", "stride"),
         )
     except StlError:
         raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -11,14 +9,10 @@ from optuna.storages import BaseStorage, RDBStorage
 
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_search.study.plan import Settings
+from stl_search.study.urls import without_password
 
 #: Version of what the storage holds; a newer one is refused.
 STUDY_VERSION = 1
-
-
-def without_password(text: str) -> str:
-    """The text with every password in a URL left out."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1@", text)
 
 
 def open_storage(url: str) -> BaseStorage:
@@ -57,7 +51,7 @@ def open_study(storage: BaseStorage, name: str, settings: Settings) -> optuna.St
     stored = study.user_attrs
     if "settings" not in stored:
         study.set_user_attr("stl_study_version", STUDY_VERSION)
-        study.set_user_attr("settings", asdict(settings))
+        study.set_user_attr("settings", settings.as_json())
     elif int(stored.get("stl_study_version", 0)) > STUDY_VERSION:
         raise InvalidInput(
             f"study {name}",
@@ -66,8 +60,7 @@ def open_study(storage: BaseStorage, name: str, settings: Settings) -> optuna.St
             hint="upgrade stl-algebra to continue it",
         )
     elif settings_of(study) != settings:
-        old, new = asdict(settings_of(study)), asdict(settings)
-        changed = ", ".join(f"{k}={old[k]!r}" for k in old if old[k] != new[k])
+        changed = settings_of(study).changed(settings)
         raise InvalidInput(
             f"study {name}", expected=f"the settings it was started with ({changed})", got="other settings",
             hint="give the same settings to continue it, or another --out",

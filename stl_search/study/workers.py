@@ -20,8 +20,6 @@ from stl_search.study.queue import finished_indices, queue_up_to, release_abando
 from stl_search.study.run_folder import Run
 from stl_search.study.storage import open_storage, open_study
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class State:
@@ -127,7 +125,7 @@ def _worker(run: Run, trials: int | None, seconds: float | None, parent: int) ->
     deadline = None if seconds is None else time.monotonic() + seconds
     study = open_study(open_storage(run.storage_url), run.study_name, run.settings)
     with contextlib.suppress(StlError):
-        work(study, run.settings, trials=trials, deadline=deadline, command=run.command)
+        work(study, run.settings, trials=trials, deadline=deadline, command=run.command, by=run.strategy)
 
 
 def _state(study: optuna.Study, began: float) -> State:

@@ -10,7 +10,6 @@ What does not belong here: exact algorithms (`exact.discretise`), choosing what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +20,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, target_tensor
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-
-#: Called after each sweep or pruning step with (what, done, of); for progress bars.
-Progress = Callable[[str, int, int], None]
+from stl_algebra.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,9 @@ def _update(target: Target, mode: int, factors: Batch, proximal: float) -> Tenso
     root, failed = torch.linalg.cholesky_ex(gram)
     if bool(failed.any()):
         # Dependent products: a larger ridge for this step only; the next sweep has new Grams.
-        root = torch.linalg.cholesky(gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype))
+        root = torch.linalg.cholesky(
+            gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+        )
     return torch.cholesky_solve(right, root)
 
 

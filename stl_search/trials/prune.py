@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from stl_search.trials.als import Batch, Progress, Target, _gram, _right_hand_side, als, objective
+from stl_algebra.progress import Progress
+from stl_search.trials.als import Batch, Target, _gram, _right_hand_side, als, objective
 
 
 def removal_costs(target: Target, factors: Batch) -> Tensor:
@@ -24,24 +27,37 @@ def removal_costs(target: Target, factors: Batch) -> Tensor:
     return torch.stack(costs).amin(0) / target.energy
 
 
+@dataclass(frozen=True)
+class Beam:
+    """How widely pruning looks.
+
+    Attributes:
+        width: candidates that go on.
+        branch: products of each that are tried.
+        sweeps: of ALS after each removal.
+        noise: relative spread of random factors on the costs, so that seeds differ.
+    """
+
+    width: int = 6
+    branch: int = 4
+    sweeps: int = 20
+    noise: float = 0.3
+
+
 def prune(
     target: Target,
     start: Batch,
     rank: int,
     *,
-    beam: int = 6,
-    branch: int = 4,
-    sweeps: int = 20,
-    noise: float = 0.3,
+    beam: Beam = Beam(),
     seed: int = 0,
     keep_path: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Batch, dict[int, Batch]]:
     """Drop products one at a time, refining in between, with a beam of candidates.
 
-    Each candidate is continued by dropping each of its `branch` cheapest products (costs blurred by
-    `noise` so that seeds differ), all continuations get `sweeps` of ALS, and the best `beam` different
-    ones go on.
+    Each candidate is continued by dropping each of its `beam.branch` cheapest products, all continuations get
+    `beam.sweeps` of ALS, and the best `beam.width` different ones go on.
 
     Returns:
         The last beam, best first, of rank `rank`; and, with `keep_path`, the best candidate of every rank on
@@ -55,15 +71,15 @@ def prune(
         b, r = factors[0].shape[:2]
         costs = removal_costs(target, factors) + 1e-12
         blur = torch.randn(costs.shape, generator=generator, dtype=costs.dtype).to(costs.device)
-        order = (costs.log() + noise * blur).argsort(dim=1)[:, : min(branch, r)]
+        order = (costs.log() + beam.noise * blur).argsort(dim=1)[:, : min(beam.branch, r)]
         keep = torch.ones(b, order.shape[1], r, dtype=torch.bool, device=costs.device)
         keep.scatter_(2, order.unsqueeze(-1), False)
         grown = [
             f.unsqueeze(1).expand(-1, order.shape[1], -1, -1)[keep].view(b * order.shape[1], r - 1, -1)
             for f in factors
         ]
-        children = als(target, (grown[0], grown[1], grown[2]), sweeps, (1e-4, 1e-7))
-        factors = _best_different(target, children, beam)
+        children = als(target, (grown[0], grown[1], grown[2]), beam.sweeps, (1e-4, 1e-7))
+        factors = _best_different(target, children, beam.width)
         if keep_path:
             path[r - 1] = (factors[0][:1], factors[1][:1], factors[2][:1])
         if progress:

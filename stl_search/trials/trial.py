@@ -8,24 +8,23 @@ entry's seed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.fit import truncate
-from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.scores import nmse, rounding_constant, total
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.families import Request, family
-from stl_algebra.groups import parse_group
+from stl_algebra.groups import FiniteGroup
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
-from stl_search.trials.prune import prune
+from stl_search.trials.prune import Beam, prune
 
 #: An algorithm whose total is within this factor of the best is preferred when it is exact.
 EXACT_PREFERENCE = 1.5
@@ -34,23 +33,30 @@ _LARGEST_PRUNED = 110
 _NEARLY_EXACT = 1e-3
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of the plan.
+@dataclass(frozen=True, init=False)
+class Entry(Request):
+    """One line of the plan: what a family is asked for, which family, the dtype whose rounding counts.
 
     Attributes:
-        tile, rank, dtype: what is asked for.
+        dtype: of the total.
         family: registered name.
-        group: name of the group, "" for families that use none.
-        seed: of the trial; its own, derived from the run's seed and the position in the plan.
     """
 
-    tile: str
-    rank: int
     dtype: str
     family: str
-    group: str
-    seed: int
+
+    def __init__(
+        self,
+        tile: TileFormat | str,
+        rank: int,
+        dtype: str = "bf16",
+        family: str = "known",
+        group: FiniteGroup | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(tile, rank, group, seed)
+        object.__setattr__(self, "dtype", dtype)
+        object.__setattr__(self, "family", family)
 
 
 @dataclass(frozen=True)
@@ -84,33 +90,20 @@ def run_trial(
 
 
 def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] | None) -> Outcome:
-    tile = TileFormat.parse(entry.tile)
-    group = parse_group(entry.group) if entry.group else None
-    penalty = rounding_constant(entry.dtype)
-    start = family(entry.family).propose(Request(tile, entry.rank, group, entry.seed))
-    provenance = Provenance(
-        family=entry.family,
-        groups=(entry.group,) if entry.group else (),
-        seed=entry.seed,
-        command=command,
-        version=__version__,
-        steps=start.provenance.steps,
-        parameters=start.provenance.parameters,
-    )
-    start = start.renamed(start.name, provenance)
+    tile, penalty = entry.tile, rounding_constant(entry.dtype)
+    start = family(entry.family).propose(entry)
+    start = start.renamed(start.name, replace(start.provenance, command=command, version=__version__))
     if start.rank > max(_LARGEST_PRUNED, entry.rank):
         start = truncate(start, max(_LARGEST_PRUNED, entry.rank), penalty, 0.1, entry.seed)
     target = Target.of(tile, penalty)
     rng = np.random.default_rng(entry.seed)
     # Wide beams on small problems, narrow ones where a step is dear.
-    beam, branch, sweeps = [(2, 4, 60), (6, 4, 20), (4, 3, 40)][int(rng.integers(3))]
+    beam = (Beam(2, 4, 60), Beam(6, 4, 20), Beam(4, 3, 40))[int(rng.integers(3))]
     batch, path = prune(
         target,
         to_batch([start]),
         entry.rank,
         beam=beam,
-        branch=branch,
-        sweeps=sweeps,
         seed=entry.seed,
         keep_path=True,
         progress=progress,

@@ -1,18 +1,17 @@
-"""How a run bounded by time shares it between the arms of its plan, the pairs of a family and a group.
+"""Time in proportion to how near an arm is to the best: stride scheduling, the default.
 
 Arms are tried one after the other, as long as the first trials of others have not taken longer than the
 leading arm; so a short run on a slow machine is not spent on looking round. Else time goes in proportion to
 weights that fall with the distance of an arm's best total from the best of all (stride scheduling,
 Waldspurger and Weihl 1995). Arms whose trials are dear get fewer of them, arms far behind still get a little.
-
-What does not belong here: what the plan's entries are and how they are claimed (`study`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from stl_search.study.strategies.base import Record, register
 
 #: The weight of an arm falls by a factor e with each such part by which its best total is above the best.
 _SCALE = 0.05
@@ -20,23 +19,7 @@ _SCALE = 0.05
 _LEAST, _NO_CANDIDATE = 0.02, 0.005
 
 
-@dataclass(frozen=True)
-class Record:
-    """What an arm has cost and brought so far.
-
-    Attributes:
-        trials: begun, those in flight too.
-        seconds: spent, in flight too.
-        best: the least total of its finished trials, None when there is none yet.
-        in_flight: trials that have no result yet.
-    """
-
-    trials: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    in_flight: int = 0
-
-
+@register("stride")
 def next_arm(records: Sequence[Record]) -> int:
     """The arm that the next trial belongs to; records are in the order of the first round."""
     tried = [i for i, record in enumerate(records) if record.trials]

@@ -4,6 +4,7 @@ Tests that walk are slow ones: the walk is compiled first.
 """
 
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from stl_algebra import sandwich
 from stl_algebra.algorithms.compose import permute_format, restrict
+from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
-from stl_algebra.errors import InvalidInput
+from stl_algebra.errors import InvalidInput, TooLarge
+from stl_algebra.exact import METHODS, catalogue, search
 from stl_algebra.exact.catalogue import exact_algorithm, strassen, table, winograd
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.exact.flip_graph import walk
@@ -160,9 +163,10 @@ def test_restriction_of_an_exact_algorithm_is_exact(sides, data):
 
 @pytest.mark.parametrize(
     ("tile", "rank", "starts", "at_least"),
-    [("2", 7, 40, 38), pytest.param("2x2x3", 11, 40, 10, marks=pytest.mark.slow)],
+    [("2", 7, 40, 36), pytest.param("2x2x3", 11, 40, 10, marks=pytest.mark.slow)],
 )
 def test_random_starts_solve_small_formats(tile, rank, starts, at_least):
+    """40 and 27 of 40 here; were one start in two of <2,2,3> solved, so few would have probability 3e-4."""
     outcomes = list(solve_from_random_starts(TileFormat.parse(tile), rank, starts))
     assert [o.number for o in outcomes] == list(range(starts))
     assert sum(o.solved for o in outcomes) >= at_least
@@ -173,9 +177,10 @@ def test_random_starts_solve_small_formats(tile, rank, starts, at_least):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("tile", "rank", "starts", "at_least"), [("2x3x3", 15, 40, 10), ("3x3x3", 23, 20, 4)]
+    ("tile", "rank", "starts", "at_least"), [("2x3x3", 15, 60, 10), ("3x3x3", 23, 60, 4)]
 )
 def test_random_starts_solve_larger_formats(tile, rank, starts, at_least):
+    """24 of 40 and 14 of 20 here; were it one in three, so few of 60 would have probability 1e-3 and 1e-7."""
     outcomes = solve_from_random_starts(TileFormat.parse(tile), rank, starts)
     # The benchmark counts all successes; here the starts end as soon as there are enough.
     assert len(list(islice((o for o in outcomes if o.solved), at_least))) == at_least
@@ -188,17 +193,18 @@ def test_below_the_rank_no_start_is_solved():
 
 
 def test_solutions_from_random_starts_become_integers():
+    """All of 40 round in the benchmark; here some of four, each of them proven."""
     solved = [o.algorithm for o in solve_from_random_starts(TileFormat(2, 2, 2), 7, 4) if o.solved]
-    found = [discretise(a, tries=2) for a in solved]
-    assert all(a is not None and verify(a).exact for a in found)
+    found = [a for a in (discretise(a, tries=2) for a in solved) if a is not None]
+    assert all(verify(a).exact for a in found)
     assert any(set(np.unique(a.encode_x)) <= {-1.0, 0.0, 1.0} for a in found)
 
 
 @pytest.mark.slow
 def test_a_rational_solution_is_found_where_signs_are_not_enough():
-    start = next(o for o in solve_from_random_starts(TileFormat(2, 3, 3), 15, 8) if o.solved).algorithm
-    found = discretise(start, tries=2)
-    assert found is not None
+    """Three in five starts are solved here and half of those round: none of 60 has probability 1e-9."""
+    solved = (o.algorithm for o in solve_from_random_starts(TileFormat(2, 3, 3), 15, 60) if o.solved)
+    found = next(exact for exact in (discretise(a, tries=2) for a in solved) if exact is not None)
     assert verify(found).exact
 
 
@@ -240,3 +246,45 @@ def test_lifting_refuses_what_is_not_exact_modulo_2():
     found = lift(odd)
     assert found is not None
     assert verify(found).exact
+
+
+def test_every_bundled_algorithm_says_how_another_is_found():
+    files = sorted((Path(catalogue.__file__).parents[1] / "data" / "exact").glob("*.safetensors"))
+    assert len(files) == 15
+    for path in files:
+        origin = load_encoders(path).algorithm.provenance
+        words = origin.command.split()
+        assert words[:2] == ["stl-search", "find"]
+        assert f"{words[2]}-r{words[4]}" == path.stem
+        assert words[words.index("--method") + 1] in METHODS
+        assert any("not repeatable bit by bit" in step for step in origin.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tile", "rank", "method"),
+    [("2", 7, "flips"), ("2x2x3", 11, "flips-modulo-2"), ("2", 7, "least-squares")],
+)
+def test_every_method_of_search_ends_with_a_proof(tile, rank, method):
+    steps = list(search(tile, rank, method=method, afresh=True, budget=200))
+    assert [step.number for step in steps] == sorted({step.number for step in steps})
+    found = [step.found for step in steps if step.found is not None]
+    assert [a.rank for a in found] == sorted({a.rank for a in found}, reverse=True)
+    assert found[-1].rank == rank
+    assert verify(found[-1]).exact
+    assert found[-1].provenance.version
+
+
+def test_a_search_gives_what_the_package_has_and_refuses_before_it_begins():
+    (step,) = search("3x3x4", 29)
+    assert step.found == exact_algorithm(TileFormat(3, 3, 4))
+    for arguments, word in (
+        ({"tile": "6", "rank": 100}, "tile"),
+        ({"tile": "2", "rank": 9}, "rank"),
+        ({"tile": "2", "method": "magic"}, "method"),
+        ({"tile": "2", "seed": -1}, "seed"),
+    ):
+        with pytest.raises(InvalidInput, match=word):
+            search(**arguments)
+    with pytest.raises(TooLarge, match="order"):
+        search("5", 93, method="least-squares")

@@ -7,7 +7,6 @@ from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, kronecker, 
 from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.fit import best_decoder, refit_decoder, truncate
 from stl_algebra.algorithms.scores import (
-    DTYPES,
     amplification,
     column_row_nmse,
     nmse,
@@ -20,6 +19,7 @@ from stl_algebra.exact.discretise import discretise, polish_to_exact
 from stl_algebra.families import FAMILIES, Request, family
 from stl_algebra.families.fourier import fourier_algorithm
 from stl_algebra.groups import parse_group
+from stl_algebra.precision import PRECISIONS
 from stl_algebra.triples.property import Triple, find_triple
 
 
@@ -114,7 +114,7 @@ def test_amplification_and_totals():
     assert amplification(algorithm) == pytest.approx(4.0)
     assert total(algorithm, "bf16") == pytest.approx(4 * rounding_constant("bf16"))
     assert column_row_nmse(TileFormat(4, 4, 4), 32) == 0.5
-    constants = [rounding_constant(d) for d in DTYPES]
+    constants = [rounding_constant(d) for d in PRECISIONS]
     assert constants == sorted(constants, reverse=True)
     assert rounding_constant("bf16") == pytest.approx(8.1e-6, rel=0.05)  # theory notes, section 2
     with pytest.raises(InvalidInput, match="bf16"):

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.orbits import find
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, TooLarge, matmul_tensor, sandwich, verify
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.exact.catalogue import exact_algorithm, strassen
@@ -244,7 +243,8 @@ def strassen_orbits(symmetry):
 def test_strassen_is_found_from_s3():
     symmetry = Symmetry.parse("S3/2/")
     chosen = strassen_orbits(symmetry)
-    found = algorithms_of(refine_invariant(symmetry, chosen, starts=4), symmetry, chosen)[0]
+    # Ten of 16 starts become exact: that none of 24 does has probability 6e-11.
+    found = algorithms_of(refine_invariant(symmetry, chosen, starts=24), symmetry, chosen)[0]
     assert nmse(found) < 1e-24
     assert is_invariant(found, symmetry)
     assert not is_invariant(strassen(), symmetry)
@@ -263,15 +263,31 @@ def test_strassen_is_found_from_s3():
     ("spelling", "positions"),
     [("C1/0+0+0/cyclic", (0,) * 7 + (1,) * 2), ("C4/0+2/cyclic", (0, 3, 3, 6, 7))],
 )
-def test_symmetric_algorithms_of_rank_23_are_found(spelling, positions):
-    """Ballard, Ikenmeyer, Landsberg and Ryder 2019 have both symmetries: Z_3, and Z_4 x Z_3."""
-    found, row = find(spelling, positions, starts=8)
-    assert row["exact"] == len(found) > 0
-    for algorithm in found:
-        assert algorithm.rank == 23
-        assert nmse(algorithm) < 1e-24
-        assert is_invariant(algorithm, Symmetry.parse(spelling))
-    assert (row["ring"], row["largest_entry"], row["invariant_in_exact_arithmetic"]) == ("Z", 1.0, True)
+def test_symmetric_algorithms_of_rank_23_are_found_and_rounded(spelling, positions):
+    """Ballard, Ikenmeyer, Landsberg and Ryder 2019 have both symmetries: Z_3, and Z_4 x Z_3.
+
+    Which starts become exact, and which of those can be rounded, depends on the processor. About one start in
+    three becomes exact (results/numerics/orbits.json) and most of those round; were it one start in eight
+    that does both, none of 128 would do it with probability 4e-8.
+    """
+    symmetry = Symmetry.parse(spelling)
+    types = orbit_types(symmetry)
+    chosen = [types[i] for i in positions]
+    for seed in range(32):
+        fit = refine_invariant(symmetry, chosen, starts=4, seed=seed)
+        for found in algorithms_of(fit, symmetry, chosen):
+            if nmse(found) >= 1e-24:
+                continue
+            assert found.rank == 23
+            assert is_invariant(found, symmetry)
+            rounded = discretise_invariant(found, symmetry, chosen, tries=2)
+            if rounded is not None and max(np.abs(f).max() for f in rounded[0].factors) == 1:
+                exact, form = rounded
+                assert verify(exact).ring == "Z"
+                assert verify(exact).exact
+                assert form.is_invariant(exact)
+                return
+    pytest.fail("no start became exact and was rounded to -1, 0, 1")
 
 
 def test_the_family_says_what_it_used_and_keeps_it():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from stl_algebra.groups import NAME_TABLE, parse_group
 from stl_algebra.representations import character_table, complex_irreps
 from stl_algebra.representations.character_values import exact_character_table, root_multiplicities
-from tests.algebra.group_strategies import spellings, write_tables
+from tests.algebra.groups.group_strategies import spellings, write_tables
 
 
 def evaluated(text):

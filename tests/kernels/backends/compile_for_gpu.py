@@ -74,7 +74,7 @@ def spilled(cubin):
 
 
 def main(capability, *dtypes, every=False):
-    def compile_candidates(key, device, candidates):
+    def compile_candidates(key, model, candidates, time):
         """In autotune's place: all compile, or the last of the fused decode and the first of the core."""
         kernels = [name for name in candidates if name != "vendor"]
         last = "blocks" in key

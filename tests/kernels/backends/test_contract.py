@@ -10,7 +10,8 @@ import torch
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, Unavailable, definition
 from stl_kernels import BACKENDS, is_available, ops, stl_matmul
-from stl_kernels.backends import cpu, get_backend
+from stl_kernels.backends import get_backend
+from stl_kernels.backends.cpu import CpuBackend
 from stl_kernels.contract.calls import Linear
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -159,14 +160,12 @@ def test_fused_decode_has_the_gradients_of_two_kernels(backend, dtype, fused):
 
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
 @pytest.mark.parametrize("size", [(37, 45, 51), (40, 48, 52)], ids=str)
-def test_blocks_and_chunks_of_the_cpu_layer_do_not_show(size, strided, monkeypatch):
+def test_blocks_and_chunks_of_the_cpu_layer_do_not_show(size, strided):
     floats, plain = operands(size, "4", 24, torch.float32, permuted=False)
     expected = ops.linear(*[f.double().cpu() for f in floats], *plain, strided, None, "reference")
-    monkeypatch.setattr(cpu, "_LEAST_HEIGHT", 3)
+    call = Linear(*[f.cpu() for f in floats], *plain, strided, None, "cpu")
     for workspace, chunk in ((1, 1), (1, 1 << 20), (1 << 20, 1), (20_000, 2_000)):
-        monkeypatch.setattr(cpu, "_WORKSPACE_BYTES", workspace)
-        monkeypatch.setattr(cpu, "_CHUNK_BYTES", chunk)
-        out = ops.linear(*[f.cpu() for f in floats], *plain, strided, None, "cpu")
+        out = CpuBackend(workspace, 3, chunk).linear(call)
         assert ratio(out, expected) < RATIO[torch.float32]
 
 

@@ -1,5 +1,6 @@
 """Whether core and decode run as one kernel: who decides, what is remembered, who refuses."""
 
+import importlib.util
 import json
 from dataclasses import replace
 
@@ -7,86 +8,105 @@ import pytest
 import torch
 
 from stl_algebra import TileFormat, Unavailable, definition
-from stl_kernels import STLLinear, backends, common_gpus, predict, stl_matmul
-from stl_kernels.backends import get_backend
-from stl_kernels.device import autotune
+from stl_kernels import STLLinear, common_gpus, predict, stl_matmul
+from stl_kernels.backends.triton import TritonBackend
+from stl_kernels.contract.calls import Linear
 from stl_kernels.device.blocks import CORE_BLOCKS, entries_at_once, fused_blocks
+from stl_kernels.device.fusion import FUSED, TWO_KERNELS, DeviceFacts, Product, fuses, rule
 from stl_kernels.device.peaks import gpu_of_model
 from stl_kernels.device.step_times import step_times
 
 EXACT = definition(TileFormat(2, 2, 2))
 H100 = "NVIDIA H100 80GB HBM3"
+needs_interpreter = pytest.mark.skipif(
+    torch.cuda.is_available() or importlib.util.find_spec("triton") is None,
+    reason="kernels run in Triton's interpreter where there is no GPU",
+)
 
 
-@pytest.fixture
-def backend():
-    pytest.importorskip("triton")
-    if torch.cuda.is_available():
-        pytest.skip("stands in for a GPU where there is none")
-    return get_backend("triton", torch.device("cpu"), torch.float16)
+GPU = DeviceFacts(H100)
+FLAT = Product((4096, 16, 4096), (4, 4, 4), 24, "bfloat16")
+DEEP = replace(FLAT, shape=(4096, 4096, 4096))
 
 
-@pytest.fixture
-def pretended(backend, monkeypatch, tmp_path):
-    """The backend in the belief that it runs on an H100; kernels run in the interpreter all the same."""
-    monkeypatch.setattr(backends.triton, "interpreted", lambda: False)
-    monkeypatch.setattr(type(backend), "unavailable", lambda self, device, dtype: "")
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: H100)
-    monkeypatch.setenv("STL_KERNELS_CACHE", str(tmp_path))
-    monkeypatch.setattr(autotune, "_memory", {})
-    return backend
+@pytest.mark.parametrize("product", [FLAT, DEEP], ids=["flat", "deep"])
+@pytest.mark.parametrize("measured", [None, FUSED, TWO_KERNELS])
+@pytest.mark.parametrize("facts", [GPU, DeviceFacts("", True), DeviceFacts("NVIDIA H100 PCIe")], ids=str)
+def test_orders_are_obeyed_measurements_decide_and_the_rule_is_last(product, measured, facts):
+    assert fuses(True, measured, product, facts)
+    assert not fuses(False, measured, product, facts)
+    open_choice = fuses(None, measured, product, facts)
+    if facts.interpreted:
+        assert not open_choice
+    elif measured is not None:
+        assert open_choice == (measured == FUSED)
+    else:
+        assert open_choice == (facts == GPU and product == FLAT)
 
 
-def which(backend, monkeypatch):
-    """A list that gets the name of each way that `backend` computes a linear call from now on."""
-    taken = []
-    for name in ("_core_decode", "_core_then_decode"):
-        own = getattr(type(backend), name)
-        monkeypatch.setattr(
-            type(backend), name, lambda self, *a, own=own, name=name: (taken.append(name), own(self, *a))[1]
-        )
-    return taken
+def test_full_float32_is_made_outside_the_matrix_units():
+    """So the products take longer and the decoding on the same units can hide less: another threshold."""
+    shapes = [replace(DEEP, dtype="float32", shape=(4096, inner, 4096)) for inner in range(16, 512, 16)]
+    full = [rule(product, replace(GPU, full_float32=True)) for product in shapes]
+    assert full != [rule(product, GPU) for product in shapes]
 
 
-def layer(fused=None, columns=12):
-    dense = torch.nn.Linear(8, columns, dtype=torch.float16)
-    return STLLinear.from_linear(dense, EXACT, fused=fused, backend="triton")
+class Watched:
+    """A Triton backend with given facts and times that says how each call was computed."""
+
+    def __init__(self, facts, seconds=lambda run: 1.0):
+        self.backend = TritonBackend(lambda device: facts, seconds)
+        self.taken = []
+        for name in ("_core_decode", "_core_then_decode"):
+            setattr(self.backend, name, self.watching(name, getattr(self.backend, name)))
+
+    def watching(self, name, own):
+        def run(call, encoded):
+            self.taken.append(name)
+            return own(call, encoded)
+
+        run.__name__ = name
+        return run
+
+    def linear(self, fused=None, columns=12):
+        self.taken.clear()
+        self.backend.linear(call(fused, columns))
+        return self.taken
 
 
-def test_the_interpreter_fuses_only_when_told(backend, monkeypatch):
-    taken = which(backend, monkeypatch)
-    x = torch.randn(6, 8, dtype=torch.float16)
-    for fused in (None, False, True):
-        layer(fused)(x)
-    assert taken == ["_core_then_decode", "_core_then_decode", "_core_decode"]
+def call(fused=None, columns=12):
+    tensors = (
+        torch.randn(6, 8),
+        torch.tensor(EXACT.encode_x),
+        torch.randn(EXACT.rank, 4, -(-columns // 2)),
+        torch.tensor(EXACT.decode),
+        torch.randn(columns),
+    )
+    return Linear(*(t.half() for t in tensors), columns, 2, 2, 2, None, False, fused, "triton")
+
+
+@needs_interpreter
+def test_the_interpreter_fuses_only_when_told():
+    watched = Watched(DeviceFacts(interpreted=True))
+    ways = {fused: list(watched.linear(fused)) for fused in (None, False, True)}
+    assert ways == {None: ["_core_then_decode"], False: ["_core_then_decode"], True: ["_core_decode"]}
     with pytest.raises(Unavailable, match="interpreter"):
-        layer().tune(x)
+        watched.backend.tune(call())
 
 
-@pytest.mark.parametrize("winner", ["fused", "two kernels"])
-def test_a_measurement_decides_and_is_kept_on_disk(pretended, winner, monkeypatch, tmp_path):
-    seconds = {"_core_decode": 1.0 if winner == "fused" else 3.0, "_core_then_decode": 2.0}
-    monkeypatch.setattr(autotune, "_time", lambda run: seconds.get(run.func.__name__, 1.0))
-    x = torch.randn(6, 8, dtype=torch.float16)
-    assert layer().tune(x) == (winner == "fused")
-    (file,) = tmp_path.iterdir()
+@needs_interpreter
+@pytest.mark.parametrize("winner", [FUSED, TWO_KERNELS])
+def test_a_measurement_decides_and_is_kept_on_disk(winner, monkeypatch, tmp_path):
+    monkeypatch.setenv("STL_ALGEBRA_CACHE", str(tmp_path))
+    times = {"_core_decode": 1.0 if winner == FUSED else 3.0, "_core_then_decode": 2.0}
+    watched = Watched(GPU, lambda run: times.get(run.func.__name__, 1.0))
+    assert watched.backend.tune(call()) == (winner == FUSED)
+    (file,) = (tmp_path / "autotune").iterdir()
     assert winner in json.loads(file.read_text()).values()
-    autotune._memory.clear()
-    taken = which(pretended, monkeypatch)
-    layer()(x)
-    assert taken == ["_core_decode" if winner == "fused" else "_core_then_decode"]
+    way = "_core_decode" if winner == FUSED else "_core_then_decode"
+    assert watched.linear() == [way]
     # Another shape was not measured: the rule speaks for it, and at this size a launch is all that counts.
-    taken.clear()
-    layer(columns=10)(x)
-    assert taken == ["_core_decode"]
-
-
-def test_unknown_devices_do_not_fuse(pretended, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "NVIDIA H100 PCIe")
-    monkeypatch.setattr(autotune, "_time", lambda run: 1.0)
-    taken = which(pretended, monkeypatch)
-    layer()(torch.randn(6, 8, dtype=torch.float16))
-    assert taken == ["_core_then_decode"]
+    assert watched.linear(columns=10) == ["_core_decode"]
 
 
 def test_backends_without_the_kernel_refuse():

@@ -63,7 +63,7 @@ def test_peaks_round_trip_and_bad_files_are_refused(tmp_path):
 
 
 def test_wrong_arguments_are_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("STL_KERNELS_CACHE", str(tmp_path))
+    monkeypatch.setenv("STL_ALGEBRA_CACHE", str(tmp_path))
     with pytest.raises(InvalidInput, match="measure_and_store_peaks"):
         predict((8, 8, 8), EXACT, "float32", "cpu")
     with pytest.raises(InvalidInput, match=r"device: .*H200"):
@@ -77,12 +77,12 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
 
 
 def test_measured_peaks_are_stored_merged_and_read_by_predict(tmp_path, monkeypatch):
-    monkeypatch.setenv("STL_KERNELS_CACHE", str(tmp_path))
+    monkeypatch.setenv("STL_ALGEBRA_CACHE", str(tmp_path))
     small = ((16, 32), 1 << 10)
     monkeypatch.setattr(peak_measurement, "_SIZES", {"cpu": small})
     first, path = measure_and_store_peaks(torch.float32)
     assert path == peaks_file("cpu")
-    assert path.parent == tmp_path
+    assert path.parent == tmp_path / "peaks"
     both, _ = measure_and_store_peaks(torch.bfloat16)
     assert set(both.curves) == {"float32", "bfloat16"}
     assert both.curves["float32"] == first.curves["float32"]

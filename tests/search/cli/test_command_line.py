@@ -11,24 +11,22 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from safetensors import safe_open
 
 from stl_algebra import TileFormat, load_encoders, save_encoders
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.exact.catalogue import strassen
 from stl_search.cli import main
+from stl_search.cli.main import COMMANDS
 from stl_search.judging.sampled import sampled_error
 from stl_search.matrices.ensembles import random_pair
 from stl_search.matrices.readers import load_matrices
 from stl_search.study.run_folder import read_run
-from stl_search.study.storage import open_storage, open_study, without_password
+from stl_search.study.storage import open_storage, open_study
+from stl_search.study.urls import without_password
+from tests.search.cli.calling import call
 
 SMALL = ["run", "--group", "S3", "--tile", "2", "--rank", "6", "--matrices", "rademacher"]
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +45,10 @@ def winners(folder):
 def test_every_command_has_help_with_an_example():
     root = call("--help")
     assert root.exit_code == 0
-    for name, command in main.commands.items():
+    assert set(COMMANDS) == set(main.list_commands(None)) >= {"run", "find", "verify", "capture"}
+    for name in COMMANDS:
+        command = main.get_command(None, name)
+        assert f"  {name} " in root.output
         shown = call(name, "--help").output
         if not hasattr(command, "commands"):
             assert f"stl-search {name}" in shown.split("Example:")[1], name
@@ -249,7 +250,7 @@ def make_bad_files(folder):
 
 TWO = ["run", "--group", "S3", "--tile", "2", "--rank"]
 BAD = [
-    (["run", "--group", "Z7", "--rank", "7"], ["group", "C2^4", "D4"]),
+    (["run", "--group", "X7", "--rank", "7"], ["group", "C2^4", "D4"]),
     ([*TWO, "0"], ["rank", "1 to 8"]),
     ([*TWO, "9"], ["rank", "1 to 8"]),
     (["run", "--group", "S3", "--tile", "4x", "--rank", "9"], ["tile", "4x4x2"]),

@@ -3,16 +3,11 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.exact.catalogue import best_known_ranks
-from stl_search.cli import main
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+from tests.search.cli.calling import call
 
 
 def test_the_exact_table_is_verified_and_honest_about_gaps():

@@ -4,18 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from stl_algebra.groups import isomorphic, parse_group, standard_names
 from stl_algebra.representations import real_irreps
-from stl_search.cli import main
 from stl_search.pictures.cayley import save_picture
 from stl_search.pictures.layout import _even_point, edges, layout
 from stl_search.study.plan import Settings
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
+from tests.search.cli.calling import call
 
 
 def test_group_prints_names_subgroups_exact_characters_and_blocks():
@@ -24,12 +19,28 @@ def test_group_prints_names_subgroups_exact_characters_and_blocks():
         assert words in shown
     for words in ("(-1+√5)/2", "M_2(R)", "16 multiplications"):
         assert words in shown
-    assert "isomorphic to" not in call("group", "S4").output
+    assert "isomorphic to" not in call("group", "C5").output
+    assert "isomorphic to: PGL(2,3), AGL(2,2), ASL(2,2)\n" in call("group", "S4").output
     assert "ζn is exp(2πi/n)" in call("group", "A4").output
+
+
+def test_group_shows_its_number_in_the_library_of_gap_and_what_dihedral_names_mean():
+    shown = call("group", "D8").output
+    assert "GAP: SmallGroup(16, 7)\n" in shown
+    assert "order 16: GAP prints it as D16; GAP's D8, of order 8, is D4 here." in shown
+    assert "GAP: SmallGroup(12, 1)\n" in call("group", "C3 : C4").output
+    unnumbered = call("group", "C2^6")
+    assert unnumbered.exit_code == 0
+    assert "GAP" not in unnumbered.output
+    refused = call("group", "DihedralGroup(8)")
+    assert refused.exit_code == 2
+    assert "D4 has order 8" in refused.stderr
 
 
 def test_group_as_json_has_all_of_it():
     data = json.loads(call("group", "SL(2,3)", "--json").stdout)
+    assert data["small_group"] == [24, 3]
+    assert data["note"] == ""
     assert sum(s["conjugates"] for s in data["subgroups"]) == 15
     quaternions = {"order": 8, "index": 3, "conjugates": 1, "normal": True, "type": "Q8"}
     assert quaternions.items() <= data["subgroups"][5].items()
@@ -150,7 +161,7 @@ def test_pictures_are_files_of_their_kind(tmp_path, ending, start):
 
 
 def test_isomorphic_groups_are_searched_once():
-    settings = Settings(("S3", "D3", "C2xC3", "C6", "Q8"), "2", 6, "bf16", 0, ("fourier",)).checked()
+    settings = Settings(("S3", "D3", "C2xC3", "C6", "Q8"), "2", 6, "bf16", 0, ("fourier",))
     assert settings.groups == ("S3", "C2xC3", "Q8")
     assert not any(
         isomorphic(parse_group(a), parse_group(b)) for a in settings.groups for b in settings.groups if a != b

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from stl_algebra import InvalidInput, TileFormat, definition
 from stl_algebra.algorithms.fit import truncate
-from stl_algebra.algorithms.scores import closed_form_scores, nmse
+from stl_algebra.algorithms.scores import Scores, closed_form_scores, nmse
 from stl_algebra.exact.catalogue import strassen
 from stl_search.judging.baselines import BASELINES, baseline_error
 from stl_search.judging.sampled import matrix_scores, multiply_padded, sampled_error, spectral_norm
@@ -156,7 +156,9 @@ def test_baseline_errors_name_the_argument():
 
 def test_scores_have_every_total_and_the_rounding_term():
     scores = closed_form_scores(strassen())
-    assert scores["nmse_white"] == 0
+    assert scores.nmse == 0
+    assert Scores.from_json(scores.as_json()) == scores
+    scores = scores.as_json()
     assert scores["total_bf16"] > scores["total_fp16"] > scores["total_tf32"] > scores["total_fp32"] > 0
     on_matrices = matrix_scores(strassen(), random_pair("gaussian", 64), "bf16")
     assert on_matrices["total"] > on_matrices["nmse"]

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from stl_algebra.errors import InvalidInput
 from stl_search.study.plan import Settings
 from stl_search.study.queue import next_index, queue_up_to
-from stl_search.study.strategies.stride import Record, next_arm
+from stl_search.study.strategies.base import Record, strategy
+from stl_search.study.strategies.stride import next_arm
 
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
 
@@ -74,7 +76,7 @@ def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study)
     queue_up_to(study, PLAN, 3)
     taken = [0, 1, 2]
     for number in range(3, 30):
-        index = next_index(study, PLAN)
+        index = next_index(study, PLAN, strategy("stride"))
         assert index not in taken
         study.enqueue_trial({}, user_attrs={"index": index})
         taken.append(index)
@@ -89,8 +91,24 @@ def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study)
 
 
 def test_entries_of_dead_workers_are_free_again(study):
-    first = next_index(study, PLAN)
+    first = next_index(study, PLAN, strategy("stride"))
     study.enqueue_trial({}, user_attrs={"index": first})
-    assert next_index(study, PLAN) != first
+    assert next_index(study, PLAN, strategy("stride")) != first
     study.tell(study.ask(), state=TrialState.FAIL)
-    assert next_index(study, PLAN) == first
+    assert next_index(study, PLAN, strategy("stride")) == first
+
+
+def test_rounds_go_through_the_plan_in_order():
+    by_turns = strategy("rounds")
+    records = [Record() for _ in range(3)]
+    order = []
+    for _ in range(7):
+        i = by_turns(records)
+        order.append(i)
+        records[i] = replace(records[i], trials=records[i].trials + 1, best=float(i))
+    assert order == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_unknown_strategies_are_named():
+    with pytest.raises(InvalidInput, match="stride, rounds"):
+        strategy("luck")

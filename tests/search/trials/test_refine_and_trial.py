@@ -106,10 +106,11 @@ def test_trial_finds_strassen_from_s3_and_repeats_itself():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 9])
-def test_trial_makes_an_invariant_start_exact(seed):
-    winner = run_trial(Entry("2", 7, "bf16", "orbits", "S3", seed)).algorithms[0]
-    assert verify(winner).ring == "Z"
+def test_trial_makes_an_invariant_start_exact():
+    """Ten of 16 seeds do here; were it one in three, none of 40 would have probability 1e-7."""
+    trials = (run_trial(Entry("2", 7, "bf16", "orbits", "S3", seed)).algorithms[0] for seed in range(40))
+    winner = next(a for a in trials if verify(a).ring == "Z")
+    assert verify(winner).exact
     assert winner.provenance.parameters["symmetry"].startswith("S3/")
 
 

@@ -30,13 +30,17 @@ def test_closed_forms_equal_the_explicit_jacobian(sides, rank):
         assert (gradient[start] - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
-def test_strassen_rank_is_found_from_every_random_start():
+def test_strassen_rank_is_found_from_nearly_every_random_start():
+    """All 40 here; where sums round differently a start may end elsewhere, at most one in ten of them."""
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 7, 40, 0)
     fit = cp_levenberg_marquardt(target, factors, schedule=((1e-2, 60), (0.0, 500)))
-    assert int((fit.loss < 1e-20).sum()) == 40
-    assert set(fit.status) == {"loss_below_tolerance"}
-    rebuilt = cp_reconstruct(fit.factors)
+    solved = fit.loss < 1e-20
+    assert int(solved.sum()) >= 36
+    assert {status for status, done in zip(fit.status, solved, strict=True) if done} == {
+        "loss_below_tolerance"
+    }
+    rebuilt = cp_reconstruct(fit.factors)[solved]
     assert (rebuilt - torch.tensor(target.tolist())).abs().max() < 1e-10
 
 
@@ -62,6 +66,16 @@ def test_frozen_entries_stay_and_the_anchor_pulls():
     near = cp_levenberg_marquardt(target, factors, schedule=((1e8, 30),), options=CPOptions(anchor=factors))
     assert max((a - b).abs().max() for a, b in zip(near.factors, factors, strict=True)) < 1e-6
     assert (near.objective >= near.loss).all()
+
+
+def test_a_pull_balances_the_vectors_of_every_product():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 7, 4, 5)
+    factors[0] = factors[0] * 3
+    fit = cp_levenberg_marquardt(target, factors, schedule=((1e-2, 3000),))
+    norms = torch.stack([u.norm(dim=1) for u in fit.factors])
+    assert (norms - norms.mean(0)).abs().max() <= 1e-5 * norms.max()
+    assert norms.min() > 0.1
 
 
 def test_the_callback_can_end_the_run_and_statuses_say_why():

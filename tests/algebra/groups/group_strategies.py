@@ -18,6 +18,9 @@ def families():
         *(st.integers(*bounds).map(lambda n, f=family: f"{f}{n}") for family, bounds in ranges.items()),
         st.sampled_from(["Q8", "Q16", "F6", "F10", "F20", "F21", "F42", "He(2)", "He(3)", "SL(2,2)"]),
         st.sampled_from(["SL(2,3)", "GL(2,2)", "GL(2,3)", "PSL(2,2)", "PSL(2,3)", "PSL(2,5)", "AGL(1,8)"]),
+        st.sampled_from(
+            ["SD16", "M16", "M27", "PSL(2,4)", "PGL(2,3)", "AGL(2,2)", "C2wrC3", "C3wrC2", "C2wrS3"]
+        ),
         st.sampled_from(["table:{d}/q8.npy", "table:{d}/s3.csv", "table:{d}/c5.txt"]),
     )
 

@@ -18,14 +18,9 @@ from stl_algebra.groups import (
     subgroup_classes,
     subgroups,
 )
-from stl_algebra.groups.isomorphism import (
-    _SPORADIC,
-    _abelian_names,
-    _family_names,
-    direct_factors,
-    one_of_each_type,
-)
-from tests.algebra.group_strategies import spellings, write_tables
+from stl_algebra.groups.isomorphism import one_of_each_type
+from stl_algebra.groups.recognition import _SPORADIC, _abelian_names, _family_names, direct_factors
+from tests.algebra.groups.group_strategies import spellings, write_tables
 
 #: (subgroups, conjugacy classes), from the literature.
 KNOWN = {

@@ -12,7 +12,13 @@ from stl_algebra.families.algebra_products import division_algebra_product
 from stl_algebra.groups import NAME_TABLE, FiniteGroup, parse_group
 from stl_algebra.representations import RealType, complex_irreps, fourier_basis
 from stl_algebra.representations.irreps import irreps_from_commutant
-from tests.algebra.group_strategies import check_fourier, check_group, check_irreps, spellings, write_tables
+from tests.algebra.groups.group_strategies import (
+    check_fourier,
+    check_group,
+    check_irreps,
+    spellings,
+    write_tables,
+)
 
 TOLERANCE = 1e-10
 
@@ -163,11 +169,12 @@ def test_names_are_canonical(given, canonical):
             ":C3", "S3xx2", "()", "C2^2^2", "C-3", "C3.5",
         )),
         ("C0", "at least 1"), ("C2^0", "at least 1"), ("Q12", "8, 16"), ("F7", "dividing"),
-        ("SL(3,2)", "degree 2"), ("SL(2,4)", "prime"), ("He(4)", "prime"), ("C99999999999", "six digits"),
+        ("SL(2,6)", "prime"), ("He(4)", "prime"), ("C99999999999", "six digits"),
         ("perm:", "cycles"), ("perm:(1 2", "cycles"), ("perm:1 2", "cycles"), ("perm:(1 a)", "cycles"),
         ("perm:(1 2 1)", "point 1 repeated in (1 2 1)"), ("perm:(1 2)(2 3)", "point 2 repeated"),
         ("perm:(0 1)", "point 0"), ("perm:(1 5000)", "point 5000"),
-        ("C7:C5", "order 5"), ("C7:C3(3)", "u^3 = 6"), ("C8:C2(2)", "homomorphism"), ("D4:C2", "action"),
+        ("C7:C5", "order divides 5"), ("C8:C2", "C8:C2(3) = SD16"), ("C7:C3(3)", "u^3 = 6"),
+        ("C8:C2(2)", "homomorphism"), ("D4:C2", "action"),
         ("C7:C3^2", "action"), ("C2^2:C3(a->b,b->a)", "a^-1 * a = 1 in C3"),
         ("C2^2:C2(a->b,b->b)", "takes ab to 1"),
         ("C4:C2(a->a^2)", "takes a^2 to 1"), ("S3:C2(a->b)", "a^-1b * a = ab, but their images"),
@@ -186,7 +193,7 @@ def test_malformed_names_are_refused_in_one_line_of_words(name, words):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text("CDSAQFxe:^()->,; 123abpermtlbLGH./", max_size=14))
+@given(st.text("CDSAQFxe:^()->,; 123abpermtlbLGH./wZVMK_XP", max_size=14))
 def test_whatever_is_typed_is_a_group_or_a_message(text):
     try:
         group = parse_group(text)
@@ -218,22 +225,10 @@ def test_affine_groups_are_frobenius_groups_on_the_points_of_their_field(q):
     assert sorted(kernel[1:].tolist()) in [sorted(c) for c in group.classes]
 
 
-@pytest.mark.parametrize("name", ["AGL(1,6)", "AGL(1,1)", "AGL(1,0)", "AGL(2,3)", "AGL(1,12)"])
+@pytest.mark.parametrize("name", ["AGL(1,6)", "AGL(1,1)", "AGL(1,0)", "AGL(2,6)", "AGL(1,12)"])
 def test_affine_groups_need_a_field(name):
     with pytest.raises(InvalidInput, match="expected"):
         parse_group(name)
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("s3", "S3"), ("Z5", "C5"), ("psl(2,7)", "PSL(2,7)"), ("s3xc2", "S3xC2"), ("C_4", "C4"),
-     ("Dic(3)", "Dic3"),     ("z2^3", "C2^3"), ("S3*C2", "S3xC2"), ("Sym(4)", "S4"), ("q8", "Q8"),
-     ("agl(1,8)", "AGL(1,8)")],
-)  # fmt: skip
-def test_near_misses_get_a_suggestion(typed, meant):
-    with pytest.raises(InvalidInput, match="did you mean") as refused:
-        parse_group(typed)
-    assert str(refused.value).endswith(f"did you mean {meant}?")
 
 
 @pytest.mark.parametrize("name", ["S9", "C5000", "C2^40", "S999999", "GL(2,11)", "AGL(1,64)", "C2^999999"])

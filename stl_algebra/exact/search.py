@@ -1,0 +1,183 @@
+"""One search for an exact algorithm of a format, by any method: what `stl-search find` runs; prints nothing.
+
+`search` yields a `Step` after every walk or start. The methods are registered below; what they are
+made of is in `walks`, `hensel`, `random_starts` and `discretise`, imported where a method begins: a compiler
+and torch take seconds to load.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat, as_tile
+from stl_algebra.errors import InvalidInput, TooLarge
+from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.version import __version__
+
+#: Entries of a vector that a walk can hold (`flip_graph.LARGEST_VECTOR`), the limit of all methods.
+LARGEST_TILE = 31
+#: Order of the normal matrix above which one start of least squares takes minutes.
+LARGEST_ORDER = 2000
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a search says after a walk or a start.
+
+    Attributes:
+        number: of the walk or start, from 1.
+        note: one line for people.
+        found: an exact algorithm of lower rank than all before it, else None.
+    """
+
+    number: int
+    note: str
+    found: BilinearAlgorithm | None = None
+
+
+@dataclass(frozen=True)
+class _Request:
+    tile: TileFormat
+    goal: int
+    seed: int
+    afresh: bool
+
+    def table(self, tile: TileFormat) -> BilinearAlgorithm:
+        """What a walk may start from."""
+        return definition(tile) if self.afresh else exact_algorithm(tile)
+
+
+def _flips(request: _Request) -> Iterator[Step]:
+    from stl_algebra.exact.walks import search_format
+
+    least = request.table(request.tile).rank
+    for attempt in search_format(
+        request.tile, target_rank=request.goal, seed=request.seed, table=request.table
+    ):
+        better = attempt.best.rank < least
+        least = min(least, attempt.best.rank)
+        note = f"rank {attempt.best.rank}, looking for {request.goal}"
+        yield Step(attempt.number + 1, note, _from(attempt.best, "flip-graph", request) if better else None)
+
+
+def _flips_modulo_2(request: _Request) -> Iterator[Step]:
+    from stl_algebra.exact.hensel import lift
+    from stl_algebra.exact.walks import search_format
+
+    least = request.table(request.tile).rank
+    number = 0
+    # Not every algorithm modulo 2 lifts: when the goal was met in vain, the search begins again elsewhere.
+    for attempt_seed in itertools.count(request.seed, 1_000_003):
+        lowest = least
+        for attempt in search_format(
+            request.tile, target_rank=request.goal, seed=attempt_seed, table=request.table, modulo_2=True
+        ):
+            number += 1
+            found = None
+            if attempt.best.rank < lowest:
+                lowest = attempt.best.rank
+                lifted = lift(attempt.best, seed=request.seed)
+                if lifted is not None:
+                    least = lowest
+                    found = _from(lifted, "flip-graph", request)
+            yield Step(number, f"rank {attempt.best.rank} modulo 2, {least} lifted", found)
+            if least <= request.goal:
+                return
+
+
+def _least_squares(request: _Request) -> Iterator[Step]:
+    order = request.goal * (request.tile.x_size + request.tile.w_size + request.tile.y_size)
+    if order > LARGEST_ORDER:
+        raise TooLarge(
+            f"least squares for {request.tile} rank {request.goal} factorises matrices of order {order} "
+            f"({8e-9 * order**2:.1f} GB each), the limit is {LARGEST_ORDER}; use the method flips"
+        )
+    return _from_starts(request)
+
+
+def _from_starts(request: _Request) -> Iterator[Step]:
+    from stl_algebra.exact.discretise import discretise
+    from stl_algebra.exact.random_starts import solve_from_random_starts
+
+    solved = 0
+    for start in solve_from_random_starts(request.tile, request.goal, 10**6, request.seed):
+        solved += start.solved
+        exact = discretise(start.algorithm, tries=2, seed=request.seed) if start.solved else None
+        found = None if exact is None else _from(exact, "random-start", request)
+        yield Step(start.number + 1, f"{solved} solved in floats", found)
+
+
+#: Name -> (one line, the search); each yields for ever or until the goal is met.
+METHODS: dict[str, tuple[str, Callable[[_Request], Iterator[Step]]]] = {
+    "flips": (
+        "random walks in the flip graph over {-1, 0, 1}, from all that is known of the format",
+        _flips,
+    ),
+    "flips-modulo-2": ("such walks over GF(2), many times shorter, then Hensel lifting", _flips_modulo_2),
+    "least-squares": (
+        "Levenberg-Marquardt from random starts, then rounded to integers or rationals",
+        _least_squares,
+    ),
+}
+
+
+def _from(algorithm: BilinearAlgorithm, family: str, request: _Request) -> BilinearAlgorithm:
+    """With its name and where it comes from."""
+    origin = replace(algorithm.provenance, family=family, seed=request.seed, version=__version__)
+    return algorithm.renamed(f"{algorithm.tile.slug}-r{algorithm.rank}", origin)
+
+
+def search(
+    tile: TileFormat | str,
+    rank: int | None = None,
+    *,
+    method: str = "flips",
+    budget: float = 60.0,
+    seed: int = 0,
+    afresh: bool = False,
+) -> Iterator[Step]:
+    """Search for an exact algorithm of a format; yields after every walk or start, ends at rank or budget.
+
+    Everything that can be wrong is looked at before the first step. What is yielded in `Step.found` is exact
+    (the last one of the lowest rank); nothing is written.
+
+    Args:
+        tile: the format; vectors of at most 31 entries.
+        rank: stop here. Default: one below the best that the package has.
+        method: one of `METHODS`.
+        budget: seconds after which no further walk or start begins.
+        seed: of the search; the same seed gives the same steps, as far as time allows.
+        afresh: neither begin with nor return what the package has.
+
+    Raises:
+        InvalidInput: an argument is out of range.
+        TooLarge: one start of the method would take minutes.
+    """
+    tile = as_tile(tile)
+    if max(tile.x_size, tile.w_size, tile.y_size) > LARGEST_TILE:
+        raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_TILE}", got=str(tile))
+    goal = exact_algorithm(tile).rank - 1 if rank is None else rank
+    if not 1 <= goal <= tile.products:
+        raise InvalidInput("rank", expected=f"from 1 to {tile.products} for {tile}", got=goal)
+    if method not in METHODS:
+        raise InvalidInput("method", expected=f"one of {', '.join(METHODS)}", got=repr(method))
+    if seed < 0:
+        raise InvalidInput("seed", expected="a number of at least 0", got=seed)
+    request = _Request(tile, goal, seed, afresh)
+    known = exact_algorithm(tile)
+    if not afresh and method != "least-squares" and known.rank <= goal:
+        # The package has it already; a walk would only repeat it.
+        return iter([Step(1, "in the package", _from(known, known.provenance.family, request))])
+    return _until(METHODS[method][1](request), goal, time.monotonic() + budget)
+
+
+def _until(steps: Iterator[Step], goal: int, deadline: float) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if (step.found is not None and step.found.rank <= goal) or time.monotonic() > deadline:
+            return

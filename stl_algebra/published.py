@@ -1,0 +1,77 @@
+"""The published frontier: the best encoders that we know of a format and rank, in the installed package.
+
+Encoders files in data/published, each with the command that made it; `encoders` reads one. What does not
+belong here: searching and publishing (`stl_search.frontier`), exact algorithms of all formats
+(`exact.catalogue`).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
+from stl_algebra.algorithms.tile import TileFormat, as_tile
+from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
+
+FOLDER = Path(__file__).parent / "data" / "published"
+_NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)")
+
+
+@lru_cache(maxsize=1)
+def published() -> dict[tuple[TileFormat, int], Path]:
+    """(format, rank) -> encoders file, sorted."""
+    found = {}
+    for path in FOLDER.glob("*.safetensors"):
+        match = _NAME.fullmatch(path.stem)
+        assert match is not None, path
+        found[TileFormat.parse(match[1]), int(match[2])] = path
+    return dict(sorted(found.items()))
+
+
+def encoders_file(tile: TileFormat | str, rank: int) -> EncodersFile:
+    """The published file of a format and rank, with its certificate and scores.
+
+    Raises:
+        InvalidInput: there is none; lists the ranks of the format, or the formats.
+    """
+    tile, known = as_tile(tile), published()
+    if (tile, rank) not in known:
+        ranks = [r for t, r in known if t == tile]
+        if not ranks:
+            formats = ", ".join(sorted({t.slug for t, _ in known}))
+            raise InvalidInput("tile", expected=f"a format with published encoders: {formats}", got=tile.slug)
+        raise InvalidInput(
+            "rank", expected=f"a published rank of {tile.slug}: {', '.join(map(str, ranks))}", got=rank
+        )
+    return load_encoders(known[tile, rank])
+
+
+@lru_cache(maxsize=256)
+def encoders(tile: TileFormat | str, rank: int) -> BilinearAlgorithm:
+    """The best algorithm that the package has of a format and rank; at the exact rank, the exact one.
+
+    Args:
+        tile: the format, or its spelling: "4x4x4", "4".
+        rank: products.
+
+    Raises:
+        InvalidInput: there is none; lists what there is.
+    """
+    tile = as_tile(tile)
+    if (tile, rank) not in published() and rank == rank_of_exact(tile):
+        return exact_algorithm(tile)
+    return encoders_file(tile, rank).algorithm
+
+
+def named_encoders(name: str) -> BilinearAlgorithm | None:
+    """The encoders of a name such as "4x4x4-r32"; None when the text is no such name.
+
+    Raises:
+        InvalidInput: it is, and the package has none.
+    """
+    match = _NAME.fullmatch(name)
+    return None if match is None else encoders(match[1], int(match[2]))

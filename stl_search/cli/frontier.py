@@ -1,0 +1,111 @@
+"""`stl-search frontier`: the best encoders of folders, or the exact algorithms of all small formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.errors import InvalidInput
+from stl_search.cli.common import dtype_option, echo_json, json_option, out
+
+_ORIGINS = {
+    "seed": "searched or written out",
+    "sum-n": "direct sum along n of",
+    "sum-k": "direct sum along k of",
+    "sum-m": "direct sum along m of",
+    "kronecker": "Kronecker product of",
+}
+
+
+@click.command()
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--exact", is_flag=True, help="Instead: exact algorithms of all formats up to 5, verified.")
+@dtype_option
+@json_option
+def frontier(folders: tuple[Path, ...], exact: bool, dtype: str, as_json: bool) -> None:
+    """The best encoders of one or more folders, by format and rank. Default: results/.
+
+    \b
+    Example:
+      stl-search frontier results/
+      stl-search frontier --exact
+    """
+    if exact:
+        if folders:
+            raise InvalidInput("folder", expected="none together with --exact", got=str(folders[0]))
+        _print_exact_table(as_json)
+        return
+    roots = folders or (Path("results"),)
+    rows: list[dict[str, Any]] = []
+    for root in roots:
+        if not root.exists():
+            raise InvalidInput("folder", expected="an existing folder", got=str(root))
+        for path in sorted(root.rglob("*.safetensors") if root.is_dir() else [root]):
+            judged = load_encoders(path).judged()
+            algorithm = judged.algorithm
+            rows.append(
+                {
+                    "tile": algorithm.tile.slug,
+                    "rank": algorithm.rank,
+                    "ratio": algorithm.ratio,
+                    "name": algorithm.name,
+                    "total": judged.scores.total(dtype),
+                    **judged.scores.as_json(),
+                    "exact": judged.exact,
+                    "file": str(path),
+                }
+            )
+    best: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda r: r["total"]):
+        best.setdefault((row["tile"], row["rank"]), row)
+    kept = [best[key] for key in sorted(best)]
+    if as_json:
+        echo_json(kept)
+        return
+    if not kept:
+        raise InvalidInput("folder", expected="encoders files", got=f"none in {', '.join(map(str, roots))}")
+    table = Table(box=None, header_style="bold")
+    for column in ("tile", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
+        table.add_column(column, justify="left" if column in ("tile", "name", "exact") else "right")
+    for row in kept:
+        table.add_row(
+            row["tile"], str(row["rank"]), f"{row['ratio']:.2f}", f"{row['nmse_white']:.4g}",
+            f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
+        )  # fmt: skip
+    out.print(table)
+
+
+def _print_exact_table(as_json: bool) -> None:
+    """The exact algorithms of all formats up to 5 beside the best known ranks."""
+    from stl_algebra.exact.catalogue import best_known_ranks
+    from stl_search.frontier.exact_table import exact_table_rows
+
+    rows, known = exact_table_rows(), best_known_ranks()
+    if as_json:
+        echo_json({"source_of_best_known": known["source"], "as_of": known["date"], "rows": rows})
+        return
+    grid = Table(box=None, header_style="bold")
+    for column in ("tile", "nkm", "rank", "best known", "gap", "exact over", "A", "origin"):
+        grid.add_column(column, justify="left" if column in ("tile", "exact over", "origin") else "right")
+    for row in rows:
+        best = str(row["best_known"])
+        origin = " ".join([_ORIGINS.get(row["origin"], row["origin"]), *row["parts"]])
+        if row["best_known_integers"] != row["best_known"]:
+            best += f" ({row['best_known_integers']} over Z)"
+        grid.add_row(
+            row["tile"], str(row["products"]), str(row["rank"]), best,
+            str(row["gap"]) if row["gap"] else "", row["ring"] if row["exact"] else "not exact",
+            f"{row['amplification']:.1f}", origin,
+            style="" if row["gap"] else "bold",
+        )  # fmt: skip
+    out.print(grid)
+    equal = sum(row["gap"] == 0 for row in rows)
+    out.print(
+        f"{equal} of {len(rows)} formats have the best known rank (bold); "
+        f"best known: {known['source']}, {known['date']}.",
+        soft_wrap=True,
+    )

@@ -1,0 +1,27 @@
+"""`stl-search report`: the report of a run folder once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stl_search.cli.common import conclude, json_option, progress_bar
+from stl_search.matrices.readers import MATRICES_HELP
+from stl_search.runs import report_again
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--matrices", multiple=True, help="Score on these instead. " + MATRICES_HELP)
+@json_option
+def report(folder: Path, matrices: tuple[str, ...], as_json: bool) -> None:
+    """Write the report of a run folder again, from its storage and encoders files.
+
+    \b
+    Example:
+      stl-search report results/s3 --matrices random
+    """
+    with progress_bar("report") as progress:
+        content = report_again(folder, matrices, progress)
+    conclude(content, as_json)

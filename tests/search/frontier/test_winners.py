@@ -1,0 +1,63 @@
+"""Choosing winners: the frontier by total, exact before nearly as good, nothing proven that cannot win."""
+
+from stl_algebra.algorithms.compose import kronecker
+from stl_algebra.algorithms.scores import total
+from stl_algebra.algorithms.tensor import definition
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.catalogue import strassen, winograd
+from stl_search.frontier import winners as module
+from stl_search.frontier.winners import choose_winners, read_winners, write_winners
+
+EIGHT = definition(TileFormat(2, 2, 2))
+ROUGH = strassen().with_factors(decode=strassen().decode * (1 + 1e-3))
+
+
+def found(*algorithms):
+    return [(i, total(a, "bf16"), a) for i, a in enumerate(algorithms)]
+
+
+def test_only_ranks_that_no_smaller_one_beats_win():
+    chosen = choose_winners(found(EIGHT, strassen(), winograd()), "bf16")
+    assert set(chosen) == {7, 8}
+    assert chosen[7].algorithm == strassen()  # winograd amplifies more
+    worse = EIGHT.with_factors(decode=EIGHT.decode * 1.1)
+    assert set(choose_winners(found(worse, strassen()), "bf16")) == {7}
+
+
+def test_an_exact_algorithm_is_preferred_to_a_slightly_better_one():
+    value = total(strassen(), "bf16")
+    chosen = choose_winners([(0, value / 1.4, ROUGH), (1, value, strassen())], "bf16")
+    assert chosen[7].exact
+    chosen = choose_winners([(0, value / 1.6, ROUGH), (1, value, strassen())], "bf16")
+    assert not chosen[7].exact
+
+
+def test_equal_totals_go_to_the_earlier_trial():
+    value = total(strassen(), "bf16")
+    chosen = choose_winners([(5, value, winograd()), (2, value, strassen())], "bf16")
+    assert chosen[7].algorithm == strassen()
+
+
+def test_what_cannot_win_is_not_proven(monkeypatch):
+    proven = []
+    original = module.Judged.of
+
+    def counted(algorithm):
+        proven.append(algorithm)
+        return original(algorithm)
+
+    monkeypatch.setattr(module.Judged, "of", counted)
+    bad = strassen().with_factors(decode=strassen().decode * 2)
+    choose_winners(found(bad, strassen(), strassen()), "bf16")
+    assert proven == [strassen()]
+
+
+def test_files_of_ranks_that_win_no_more_are_removed(tmp_path):
+    write_winners(tmp_path, choose_winners(found(EIGHT, strassen()), "bf16"))
+    assert set(read_winners(tmp_path)) == {7, 8}
+    write_winners(tmp_path, choose_winners(found(strassen()), "bf16"))
+    again = read_winners(tmp_path)
+    assert again == choose_winners(found(strassen()), "bf16")
+    large = kronecker(strassen(), strassen())
+    write_winners(tmp_path, choose_winners(found(large), "bf16"))
+    assert set(read_winners(tmp_path)) == {49}
