@@ -169,6 +169,10 @@ class GaussNewton:
                 if float(prepared.gradient.abs().max()) <= self.gradient_tolerance:
                     status = "gradient_below_tolerance"
                     break
+                if not math.isfinite(prepared.scale):
+                    # Derivatives that are not finite: no damping helps.
+                    status = "no_step_improves"
+                    break
             if mu is None:
                 mu = self.damping * prepared.scale
             found = prepared.solve(mu)

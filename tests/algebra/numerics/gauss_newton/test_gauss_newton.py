@@ -107,6 +107,17 @@ def test_rosenbrock_callback_and_unstructured():
         GaussNewton(solver="structured").minimise(rosenbrock())
 
 
+@pytest.mark.parametrize("solver", ["dense", "sketched"])
+def test_derivatives_that_are_not_finite_end_the_run(solver):
+    problem = FunctionProblem(lambda x: x.sqrt() - 1, torch.zeros(2, dtype=torch.float64))
+    found = GaussNewton(solver=solver).minimise(problem)
+    assert (found.status, found.converged, repr(found.history)) == (
+        "no_step_improves",
+        False,
+        "History(no steps)",
+    )
+
+
 def test_sketch_preconditions_where_plain_conjugate_gradients_crawl():
     g = torch.Generator().manual_seed(0)
     matrix = torch.logspace(0, -3, 150).double().unsqueeze(1) * torch.randn(150, 3000, generator=g).double()
