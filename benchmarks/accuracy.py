@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stl_algebra.numerics.least_squares.methods import Gram, Sampled
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
 
 D, ROWS, BATCH, SEEDS = 96, 128 * 96, 256, 40
@@ -45,8 +46,9 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
     turn: Tensor = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64)).Q
     stream = DynamicLeastSquares(d, mode="sampled", deletions="none", eps=eps, seed=seed)
     exact = DynamicLeastSquares(d, mode="exact", deletions="none")
-    inner = stream._sampler
-    assert inner is not None
+    assert isinstance(stream._method, Sampled)
+    assert isinstance(exact._method, Gram)
+    inner, exact_sum = stream._method.sampler, exact._method.gram
     inner.residual_term = sampler != "no-residual"
     if sampler == "uniform":
         # The same interface with the scores thrown away.
@@ -84,7 +86,7 @@ def largest_excess(kind: str, eps: float, seed: int, sampler: str, rows: int = R
         best, found = exact.solve().x, stream.solve().x
         base = float(exact.residual())
         gap = found - best
-        exact_gram = exact._gram.value()[:d, :d]
+        exact_gram = exact_sum.value()[:d, :d]
         extra = float((gap * (exact_gram @ gap)).sum())
         if start > 2 * d:
             worst = max(worst, math.sqrt(1 + max(extra, 0.0) / max(base, 1e-300)) - 1)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stl_algebra.numerics.gauss_newton import GaussNewton, GaussNewtonResult, NetworkProblem
 from stl_algebra.numerics.gauss_newton.problem import Problem
-from stl_algebra.numerics.gauss_newton.solvers import prepare_dense, prepare_iterative
+from stl_algebra.numerics.gauss_newton.solvers import Dense, Sketched, Solver
 
 SAMPLES, WIDTH, INPUTS, DAMPING = (256, 512, 1024, 2048), 183, 16, 1e-4
 # Rounds in which a solver takes part; all of a round run one after the other, so that they share the machine.
@@ -70,12 +70,13 @@ def _unstructured(side: int, aspect: int) -> dict[str, float]:
     problem = _Linear(rows)
     residual = problem.residual(problem.start)
     spent: dict[str, list[float]] = {"dense": [], "sketched": []}
+    solvers: tuple[Solver, ...] = (Dense(), Sketched())
     for _ in range(5):
-        for name, prepare in (("dense", prepare_dense), ("sketched", prepare_iterative)):
+        for solver in solvers:
             begin = time.process_time()
-            prepared = prepare(problem, problem.start, residual)
+            prepared = solver.prepare(problem, problem.start, residual)
             prepared.solve(DAMPING * prepared.scale)
-            spent[name].append(time.process_time() - begin)
+            spent[solver.name].append(time.process_time() - begin)
     row: dict[str, float] = {"residuals": side, "parameters": aspect * side}
     print(row | {name: statistics.median(times) for name, times in spent.items()}, flush=True)
     return row | {name: statistics.median(times) for name, times in spent.items()}
@@ -89,7 +90,7 @@ def _measure(n: int) -> dict[str, Any]:
     residual = problem.residual(problem.start).detach()
     row: dict[str, Any] = {"n": n, "parameters": problem.start.numel()}
     for name, sketch in (("sketched", "sparse"), ("plain", None)):
-        prepared = prepare_iterative(problem, problem.start, residual, sketch=sketch)
+        prepared = Sketched(sketch=sketch).prepare(problem, problem.start, residual)
         row[f"{name}_cg_steps_first_step"] = prepared.solve(DAMPING * prepared.scale).inner
     spent: dict[str, list[float]] = {solver: [] for solver in ROUNDS}
     results: dict[str, GaussNewtonResult] = {}
@@ -119,7 +120,7 @@ def _measure(n: int) -> dict[str, Any]:
             "status": result.status,
             "steps": len(result.history),
             "inner": [i.inner for i in result.history],
-            "chosen": result.choice.solver,
+            "chosen": result.solver.name,
         }
     print(row, flush=True)
     return row

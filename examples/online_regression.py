@@ -1,7 +1,8 @@
 """Online regression on real data: approval ratings from five polling agencies, one day at a time.
 
 Data: `river.datasets.TrumpApproval`, which ships with river (no download). A sliding window of 200 days
-predicts each day before it is inserted; the whole history and "same as yesterday" are the comparisons.
+predicts each day before it is inserted; the comparisons are a memory that fades, the whole history and "same
+as yesterday".
 
     python examples/online_regression.py
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from river import datasets
 
 from stl_algebra.numerics import DynamicLeastSquares
@@ -24,19 +24,24 @@ def polls() -> Iterator[tuple[dict[str, float], float]]:
 
 
 def main() -> None:
-    window = DynamicLeastSquares(len(AGENCIES) + 1, deletions="window", relative_ridge=1e-8)
-    history = DynamicLeastSquares(len(AGENCIES) + 1, deletions="none", relative_ridge=1e-8)
-    errors: dict[str, list[float]] = {"window of 200": [], "whole history": [], "same as yesterday": []}
+    window = DynamicLeastSquares(len(AGENCIES), deletions="window", intercept=True)
+    streams = {
+        "window of 200": window,
+        "fading, 1 % a day": DynamicLeastSquares(
+            len(AGENCIES), deletions="none", intercept=True, forgetting=0.99
+        ),
+        "whole history": DynamicLeastSquares(len(AGENCIES), deletions="none", intercept=True),
+    }
+    errors: dict[str, list[float]] = {name: [] for name in (*streams, "same as yesterday")}
     yesterday = None
     for day, (sample, rating) in enumerate(polls()):
-        a = torch.tensor([[1.0, *(sample[name] for name in AGENCIES)]], dtype=torch.float64)
-        b = torch.tensor([rating], dtype=torch.float64)
+        row = [sample[name] for name in AGENCIES]
         if day >= 50 and yesterday is not None:
-            for name, stream in (("window of 200", window), ("whole history", history)):
-                errors[name].append(abs(float(a @ stream.solve().x) - rating))
+            for name, stream in streams.items():
+                errors[name].append(abs(float(stream.predict(row)) - rating))
             errors["same as yesterday"].append(abs(yesterday - rating))
-        for stream in (window, history):
-            stream.insert(a, b)
+        for stream in streams.values():
+            stream.insert(row, rating)
         window.expire(200)
         yesterday = rating
     for name, values in errors.items():

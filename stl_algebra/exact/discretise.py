@@ -20,7 +20,7 @@ from stl_algebra.algorithms.scores import nmse
 from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.verify import plainness, verify
 from stl_algebra.errors import InvalidInput
-from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
 
 #: Loss relative to |T|^2 below which a float solution counts as exact.
 SOLVED = 1e-24
@@ -52,13 +52,11 @@ def polish_to_exact(
     """
     target = matmul_tensor(algorithm.tile)
     space = None if basis is None else np.linalg.qr(basis)[0]
+    start = [np.ascontiguousarray(f.T) for f in algorithm.factors]
+    options = CPOptions(loss_tolerance=1e-28)
     for schedule in (((1e-3, 60), (1e-5, 60), (0.0, iterations)), ((0.0, iterations),)):
-        factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
-        for pull, steps in schedule:
-            fit = cp_levenberg_marquardt(
-                target, factors, pull=pull, basis=space, iterations=steps, loss_tolerance=1e-28
-            )
-            factors = [f[0].numpy() for f in fit.factors]
+        fit = cp_levenberg_marquardt(target, start, schedule=schedule, basis=space, options=options)
+        factors = [f[0].numpy() for f in fit.factors]
         solved = algorithm.with_factors(factors[0].T, factors[1].T, factors[2], "exact in floats")
         if nmse(solved) < SOLVED:
             return solved
@@ -213,9 +211,9 @@ class _Pinning:
             self._factors(values),
             frozen=frozen,
             basis=space,
-            iterations=0 if self.basis is not None and space is None else _ITERATIONS,
-            loss_tolerance=1e-27,
+            schedule=((0.0, 0 if self.basis is not None and space is None else _ITERATIONS),),
             callback=_stalled(),
+            options=CPOptions(loss_tolerance=1e-27),
         )
         peak = max(float(f.abs().max()) for f in fit.factors)
         if float(fit.loss[0]) >= SOLVED * self.algorithm.tile.products or peak > 20:

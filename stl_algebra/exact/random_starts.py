@@ -19,7 +19,7 @@ from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.tile import TileFormat, check_rank
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.discretise import SOLVED
-from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
 
 #: (pull, iterations): the pulls keep the factors bounded while the start is still far away.
 SCHEDULE: tuple[tuple[float, int], ...] = ((1e-2, 60), (1e-3, 60), (0.0, 300))
@@ -72,7 +72,7 @@ def solve_from_random_starts(
         rank: products.
         starts: how many starts, at least 1.
         seed: of the starts.
-        schedule: (pull, iterations) pairs, run one after the other; the last pull should be 0.
+        schedule: (pull, iterations) pairs, see `cp_levenberg_marquardt`; the last pull should be 0.
 
     Raises:
         InvalidInput: rank or starts out of range.
@@ -89,13 +89,11 @@ def solve_from_random_starts(
         began = time.process_time()
         drawn = [random_factors(tile, rank, seed, number) for number in numbers]
         factors = [torch.from_numpy(np.stack(mode)) for mode in zip(*drawn, strict=True)]
-        for pull, iterations in schedule:
-            fit = cp_levenberg_marquardt(
-                target, factors, pull=pull, iterations=iterations, loss_tolerance=1e-28
-            )
-            factors = list(fit.factors)
+        fit = cp_levenberg_marquardt(
+            target, factors, schedule=schedule, options=CPOptions(loss_tolerance=1e-28)
+        )
         seconds = (time.process_time() - began) / len(numbers)
-        for number, loss, x, w, d in zip(numbers, fit.loss, *(f.numpy() for f in factors), strict=True):
+        for number, loss, x, w, d in zip(numbers, fit.loss, *(f.numpy() for f in fit.factors), strict=True):
             nmse = float(loss) / tile.products
             algorithm = BilinearAlgorithm(
                 tile,

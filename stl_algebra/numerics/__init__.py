@@ -3,13 +3,17 @@
 The only part of `stl_algebra` that imports torch; `import stl_algebra` does not load it.
 """
 
-from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, CPOptions, cp_levenberg_marquardt
 from stl_algebra.numerics.gauss_newton import (
-    CPProblem,
+    Dense,
     FunctionProblem,
     GaussNewton,
     GaussNewtonOptimizer,
+    LeastSquaresResult,
     NetworkProblem,
+    Sketched,
+    Structured,
+    minimise_least_squares,
 )
 from stl_algebra.numerics.least_squares.journal import (
     JournaledLeastSquares,
@@ -23,18 +27,23 @@ from stl_algebra.numerics.sketches import Sketch, make_sketch
 
 __all__ = [
     "CPFit",
-    "CPProblem",
+    "CPOptions",
+    "Dense",
     "DynamicLeastSquares",
     "FunctionProblem",
     "GaussNewton",
     "GaussNewtonOptimizer",
     "HeldOutStop",
     "JournaledLeastSquares",
+    "LeastSquaresResult",
     "NetworkProblem",
     "Sketch",
+    "Sketched",
     "Solution",
+    "Structured",
     "cp_levenberg_marquardt",
     "load_least_squares",
     "make_sketch",
+    "minimise_least_squares",
     "save_least_squares",
 ]

@@ -1,9 +1,8 @@
 """Random sketches: linear maps S that shrink one axis of a matrix and nearly keep its geometry.
 
-Each sketch maps `size` coordinates to `width`; applied to an (size, c) matrix it returns (width, c).
-Scaled so
-that E |S v|^2 = |v|^2. All randomness is drawn at construction from an explicit seed, so a sketch is a fixed
-linear map. Shared by dynamic least squares, Gauss-Newton and approximate matrix products (X S^T S W).
+Each sketch maps `size` coordinates to `width`; applied to an (size, c) matrix it returns (width, c). Scaled
+so that E |S v|^2 = |v|^2. All randomness is drawn at construction from an explicit seed, so a sketch is a
+fixed linear map. Shared by dynamic least squares, Gauss-Newton and approximate matrix products (X S^T S W).
 
 What does not belong here: who uses a sketch and how wide it must be.
 """
@@ -124,8 +123,8 @@ def count_sketch(size: int, width: int, seed: int = 0) -> Sketch:
 
 def srht_sketch(size: int, width: int, seed: int = 0) -> Sketch:
     """Subsampled randomised Hadamard transform: sqrt(P / width) times `width` random rows of H D, P the
-    power of
-    two at or above `size`, D random signs, H orthonormal (Ailon and Chazelle, SIAM J. Comput. 39, 2009).
+    power of two at or above `size`, D random signs, H orthonormal (Ailon and Chazelle, SIAM J. Comput. 39,
+    2009).
 
     O(P log P) a column. `width` at most P.
     """
@@ -145,43 +144,11 @@ def srht_sketch(size: int, width: int, seed: int = 0) -> Sketch:
     return Sketch("srht", size, width, apply)
 
 
-def row_sampling_sketch(size: int, width: int, seed: int = 0, weights: Tensor | None = None) -> Sketch:
-    """`width` coordinates drawn with replacement, each divided by sqrt(width * its probability).
-
-    Args:
-        size: coordinates.
-        width: draws.
-        seed: of the draws.
-        weights: (size,) nonnegative weights proportional to the probabilities, such as squared norms or
-        leverage scores; uniform when None.
-    """
-    generator = _generator(size, width, seed)
-    probability = (
-        torch.ones(size, dtype=torch.float64) if weights is None else weights.to("cpu", torch.float64)
-    )
-    if (
-        probability.shape != (size,)
-        or not bool(torch.isfinite(probability).all())
-        or bool((probability < 0).any())
-        or float(probability.sum()) <= 0
-    ):
-        raise InvalidInput("weights", expected=f"({size},) finite, nonnegative, not all zero", got=weights)
-    probability = probability / probability.sum()
-    rows = torch.multinomial(probability, width, replacement=True, generator=generator)
-    scale = 1 / torch.sqrt(width * probability[rows])
-
-    def apply(matrix: Tensor) -> Tensor:
-        return matrix[rows.to(matrix.device)] * scale.to(matrix).unsqueeze(1)
-
-    return Sketch("rows", size, width, apply)
-
-
 SKETCHES: dict[str, Callable[..., Sketch]] = {
     "gaussian": gaussian_sketch,
     "sparse": sparse_sketch,
     "count": count_sketch,
     "srht": srht_sketch,
-    "rows": row_sampling_sketch,
 }
 
 

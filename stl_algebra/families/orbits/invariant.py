@@ -108,12 +108,7 @@ def refine_invariant(
     if factors is None:
         factors = random_starts(space, (tile.x_size, tile.w_size, tile.y_size), starts, seed)
     target, weights = matmul_tensor(tile), orbit_weights(orbits)
-    for pull, iterations in schedule:
-        fit = cp_levenberg_marquardt(
-            target, factors, pull=pull, basis=space, weights=weights, iterations=iterations
-        )
-        factors = fit.factors
-    return fit
+    return cp_levenberg_marquardt(target, factors, schedule=schedule, basis=space, weights=weights)
 
 
 def algorithms_of(fit: CPFit, symmetry: Symmetry, orbits: Sequence[OrbitType]) -> list[BilinearAlgorithm]:

@@ -9,22 +9,27 @@ Hadamard product, the block of mode n with itself is I (x) (*_{p != n} G_p), and
 [(i, r), (j, s)] -> U_n[i, s] U_m[j, r] (*_{p != n, m} G_p)[r, s] (Phan, Tichavsky, Cichocki, "Low complexity
 damped Gauss-Newton algorithms for CANDECOMP/PARAFAC", SIAM J. Matrix Anal. Appl. 34, 2013).
 
-What does not belong here: where starts come from, discretisation, anything that knows of matrix
-multiplication.
+What does not belong here: where starts come from, discretisation, checks of arguments (`checks`), anything
+that knows of matrix multiplication.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.cp.checks import (
+    checked_basis,
+    checked_problem,
+    checked_weights,
+    matching,
+    require_number,
+)
 from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_gram_within, cp_reconstruct
 
 _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-300, 1e12
@@ -39,16 +44,41 @@ STATUS = (
 
 
 @dataclass(frozen=True)
+class CPOptions:
+    """What is rarely changed of `cp_levenberg_marquardt`.
+
+    Attributes:
+        anchor: what the factors are pulled to, shaped like `factors`; zero when None.
+        loss_tolerance: a start is done with a stage when its loss is at most this times |T|^2.
+        gradient_tolerance: a start is done with a stage when max |gradient| is at most this times
+            max(1, |T|^2).
+        damping: the first damping of a stage, relative to the largest diagonal entry of J^T J.
+
+    Raises:
+        InvalidInput: a number is out of range.
+    """
+
+    anchor: Sequence[Any] | None = None
+    loss_tolerance: float = 1e-24
+    gradient_tolerance: float = 1e-13
+    damping: float = 1e-2
+
+    def __post_init__(self) -> None:
+        for name in ("loss_tolerance", "gradient_tolerance", "damping"):
+            require_number(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
 class CPFit:
     """The outcome of `cp_levenberg_marquardt`, one entry per start.
 
     Attributes:
         factors: one (starts, I_n, R) float64 tensor per mode.
         loss: (starts,) the squared residual |T - T^|^2, without the pull.
-        objective: (starts,) the loss plus the pull.
-        iterations: (starts,) iterations spent, accepted or not.
-        status: one word per start: "loss_below_tolerance", "gradient_below_tolerance", "no_step_improves" or
-            "iterations_spent".
+        objective: (starts,) the loss plus the last stage's pull.
+        iterations: (starts,) iterations spent in all stages, accepted or not.
+        status: one word per start on the last stage: "loss_below_tolerance", "gradient_below_tolerance",
+            "no_step_improves" or "iterations_spent".
     """
 
     factors: tuple[Tensor, ...]
@@ -66,16 +96,12 @@ def cp_levenberg_marquardt(
     target: Any,
     factors: Sequence[Any],
     *,
-    pull: float = 0.0,
-    anchor: Sequence[Any] | None = None,
+    schedule: Sequence[tuple[float, int]] = ((0.0, 500),),
     frozen: Sequence[Any] | None = None,
     basis: Any = None,
     weights: Any = None,
-    iterations: int = 500,
-    loss_tolerance: float = 1e-24,
-    gradient_tolerance: float = 1e-13,
-    damping: float = 1e-2,
     callback: Callable[[int, Tensor], bool | None] | None = None,
+    options: CPOptions | None = None,
 ) -> CPFit:
     """Minimise |T - [[U_1, ..., U_N]]|^2 + pull * sum |U_n - anchor_n|^2 from every given start.
 
@@ -86,22 +112,20 @@ def cp_levenberg_marquardt(
     Args:
         target: T, (I_1, ..., I_N) with N >= 2; real, finite; numpy arrays and tensors are both taken.
         factors: the starts, one (starts, I_n, R) or (I_n, R) array per mode.
-        pull: weight of the Tikhonov term, at least 0. It bounds the factors: without it the infimum need not
-            be attained. A falling sequence of pulls, each run from the last one's factors and the final one
-            without a pull, finds exact algorithms most often: 1e-2, 1e-3, 0 with 60 iterations each but the
-            last (<3,3,3;23> from Gaussian starts).
-        anchor: what the factors are pulled to, shaped like `factors`; zero when None.
+        schedule: stages (pull, iterations), at least one. Each starts from the last one's factors with fresh
+            damping and takes at most so many iterations per start. The pull is the weight of the Tikhonov
+            term, at least 0. It bounds the factors: without it the infimum need not be attained. Falling
+            pulls, the last one 0, find exact algorithms most often: 1e-2, 1e-3, 0 with 60 iterations each but
+            the last (<3,3,3;23> from Gaussian starts).
         frozen: masks shaped like `factors`; entries that are True keep their start value.
         basis: E, (P, Q) with orthonormal columns: steps are E phi, so that factors that start in its range
             stay in that linear space; parameters are ordered as in `cp_gram`. The Cholesky factorisation
             is then of order Q. Not together with `frozen`: to hold some of phi, leave out their columns.
         weights: with a basis of invariant factors, (R,): the size of its orbit for one product of each orbit
             and 0 for the others, see `cp_gram_within`; all 1 when None.
-        iterations: at most so many per start.
-        loss_tolerance: a start is done when its loss is at most this times |T|^2.
-        gradient_tolerance: a start is done when max |gradient| is at most this times max(1, |T|^2).
-        damping: the first damping, relative to the largest diagonal entry of J^T J.
-        callback: called after each iteration with its number and the (starts,) losses; True ends the run.
+        callback: called after each iteration with its number, counted through all stages, and the (starts,)
+            losses; True ends the run.
+        options: `CPOptions`; the usual ones when None.
 
     Returns:
         A `CPFit` on the target's device.
@@ -109,60 +133,114 @@ def cp_levenberg_marquardt(
     Raises:
         InvalidInput: shapes do not match, an entry is not finite, or a number is out of range.
     """
-    goal, current = _checked(target, factors)
-    space = _checked_basis(basis, current, frozen)
-    multiplicity = _checked_weights(weights, space, current[0])
-    reference = _matching("anchor", anchor, current, torch.zeros_like)
-    fixed = _matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
-    for name, value, least in (
-        ("pull", pull, 0.0),
-        ("loss_tolerance", loss_tolerance, 0.0),
-        ("damping", damping, 0.0),
-    ):
-        if not (math.isfinite(value) and value >= least):
-            raise InvalidInput(name, expected=f"a finite number of at least {least:g}", got=value)
-    if iterations < 0:
-        raise InvalidInput("iterations", expected="at least 0", got=iterations)
-
-    sides, rank = [u.shape[1] for u in current], current[0].shape[2]
+    options = CPOptions() if options is None else options
+    goal, current = checked_problem(target, factors)
+    space = checked_basis(basis, current, frozen)
+    multiplicity = checked_weights(weights, space, current[0])
+    reference = matching("anchor", options.anchor, current, torch.zeros_like)
+    fixed = matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
+    if not schedule:
+        raise InvalidInput("schedule", expected="at least one (pull, iterations)", got="none")
+    for pull, iterations in schedule:
+        require_number("pull", pull)
+        if iterations < 0:
+            raise InvalidInput("iterations", expected="at least 0", got=iterations)
     starts = current[0].shape[0]
-    theta = torch.cat([u.reshape(starts, -1) for u in current], dim=1)
-    centre = torch.cat([u.reshape(starts, -1) for u in reference], dim=1)
-    free = ~torch.cat([m.reshape(starts, -1) for m in fixed], dim=1)
-    scale = float(goal.square().sum()) or 1.0
+    run = _Run(
+        goal=goal,
+        sides=[u.shape[1] for u in current],
+        theta=torch.cat([u.reshape(starts, -1) for u in current], dim=1),
+        centre=torch.cat([u.reshape(starts, -1) for u in reference], dim=1),
+        free=~torch.cat([m.reshape(starts, -1) for m in fixed], dim=1),
+        space=space,
+        multiplicity=multiplicity,
+        options=options,
+    )
+    for pull, iterations in schedule:
+        if run.stage(pull, iterations, callback):
+            break
+    return CPFit(
+        factors=tuple(run.split(run.theta)),
+        loss=run.loss,
+        objective=run.objective,
+        iterations=run.spent,
+        status=tuple(STATUS[code] for code in run.status.tolist()),
+    )
 
-    def split(flat: Tensor) -> list[Tensor]:
-        pieces = torch.split(flat, [side * rank for side in sides], dim=1)
-        return [p.reshape(-1, side, rank) for p, side in zip(pieces, sides, strict=True)]
 
-    def evaluate(flat: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        residual = cp_reconstruct(split(flat)) - goal
+class _Run:
+    """The state of a run: every start's parameters and what they give."""
+
+    def __init__(
+        self,
+        *,
+        goal: Tensor,
+        sides: list[int],
+        theta: Tensor,
+        centre: Tensor,
+        free: Tensor,
+        space: Tensor | None,
+        multiplicity: Tensor | None,
+        options: CPOptions,
+    ) -> None:
+        self.goal, self.sides, self.theta, self.centre, self.free = goal, sides, theta, centre, free
+        self.space, self.multiplicity, self.options = space, multiplicity, options
+        self.rank = theta.shape[1] // sum(sides)
+        self.scale = float(goal.square().sum()) or 1.0
+        self.spent = torch.zeros(theta.shape[0], dtype=torch.long, device=theta.device)
+        self.number = 0
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """Parameters as factors (starts, I_n, R)."""
+        pieces = torch.split(flat, [side * self.rank for side in self.sides], dim=1)
+        return [p.reshape(-1, side, self.rank) for p, side in zip(pieces, self.sides, strict=True)]
+
+    def evaluate(self, flat: Tensor, at: Tensor, pull: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals, losses and objectives."""
+        residual = cp_reconstruct(self.split(flat)) - self.goal
         loss = residual.flatten(1).square().sum(1)
         return residual, loss, loss + pull * (flat - at).square().sum(1)
 
-    residual, loss, objective = evaluate(theta, centre)
-    status = torch.zeros(starts, dtype=torch.long, device=theta.device)
-    spent = torch.zeros_like(status)
-    mu = torch.full_like(loss, -1.0)
-    growth = torch.full_like(loss, 2.0)
-    status[loss <= loss_tolerance * scale] = CONVERGED
-    for iteration in range(iterations):
-        rows = torch.nonzero(status == RUNNING).flatten()
-        if rows.numel() == 0:
-            break
-        spent[rows] += 1
-        point, at, mask = theta[rows], centre[rows], free[rows]
-        parts = split(point)
-        gradient = (cp_gradient(residual[rows], parts) + pull * (point - at)) * mask
+    def stage(
+        self, pull: float, iterations: int, callback: Callable[[int, Tensor], bool | None] | None
+    ) -> bool:
+        """Iterate with one pull from where the last stage ended; whether the callback ended the run."""
+        solved = self.options.loss_tolerance * self.scale
+        self.residual, self.loss, self.objective = self.evaluate(self.theta, self.centre, pull)
+        self.status = torch.zeros_like(self.spent)
+        self.mu, self.growth = torch.full_like(self.loss, -1.0), torch.full_like(self.loss, 2.0)
+        self.status[self.loss <= solved] = CONVERGED
+        ended = False
+        for _ in range(iterations):
+            rows = torch.nonzero(self.status == RUNNING).flatten()
+            if rows.numel() == 0:
+                break
+            self.spent[rows] += 1
+            flat_enough = self._step(rows, pull)
+            self.status[rows[self.mu[rows] > _LARGEST_DAMPING * self.scale]] = STALLED
+            self.status[rows[flat_enough]] = STATIONARY
+            self.status[rows[self.loss[rows] <= solved]] = CONVERGED
+            ended = callback is not None and bool(callback(self.number, self.loss.clone()))
+            self.number += 1
+            if ended:
+                break
+        self.status[self.status == RUNNING] = EXHAUSTED
+        return ended
+
+    def _step(self, rows: Tensor, pull: float) -> Tensor:
+        """One attempted step of some starts; which of them had a gradient below the tolerance."""
+        point, at, mask = self.theta[rows], self.centre[rows], self.free[rows]
+        parts, space, mu = self.split(point), self.space, self.mu
+        gradient = (cp_gradient(self.residual[rows], parts) + pull * (point - at)) * mask
         if space is None:
             matrix = cp_gram(parts)
         else:
             gradient, mask = gradient @ space, mask[:, : space.shape[1]]
-            matrix = cp_gram_within(parts, space, multiplicity)
-        flat_enough = gradient.abs().amax(1) <= gradient_tolerance * max(1.0, scale)
+            matrix = cp_gram_within(parts, space, self.multiplicity)
+        flat_enough = gradient.abs().amax(1) <= self.options.gradient_tolerance * max(1.0, self.scale)
         diagonal = matrix.diagonal(dim1=1, dim2=2)
-        first = mu[rows] < 0
-        mu[rows] = torch.where(first, damping * diagonal.amax(1), mu[rows]).clamp(min=_SMALLEST_DAMPING)
+        first = self.options.damping * diagonal.amax(1)
+        mu[rows] = torch.where(mu[rows] < 0, first, mu[rows]).clamp(min=_SMALLEST_DAMPING)
         if not bool(mask.all()):
             matrix *= mask.unsqueeze(1) & mask.unsqueeze(2)
         diagonal += pull + mu[rows].unsqueeze(1) + (~mask).to(matrix.dtype)
@@ -171,116 +249,16 @@ def cp_levenberg_marquardt(
         usable = (info == 0) & torch.isfinite(step).all(1)
         step = torch.where(usable.unsqueeze(1), step, 0.0)
         moved = point + (step if space is None else step @ space.mT)
-        new_residual, new_loss, new_objective = evaluate(moved, at)
+        residual, loss, objective = self.evaluate(moved, at, pull)
         # The decrease that the quadratic model predicts for the objective: -2 g.s - s.(J^T J + pull) s with
         # (J^T J + pull + mu) s = -g, which is s.(mu s - g) and has no cancellation.
         predicted = (step * (mu[rows].unsqueeze(1) * step - gradient)).sum(1)
-        ratio = (objective[rows] - new_objective) / predicted.clamp(min=1e-300)
-        accepted = usable & (new_objective < objective[rows])
+        ratio = (self.objective[rows] - objective) / predicted.clamp(min=1e-300)
+        accepted = usable & (objective < self.objective[rows])
         kept = rows[accepted]
-        theta[kept] = moved[accepted]
-        residual[kept], loss[kept], objective[kept] = (
-            new_residual[accepted],
-            new_loss[accepted],
-            new_objective[accepted],
-        )
+        self.theta[kept], self.residual[kept] = moved[accepted], residual[accepted]
+        self.loss[kept], self.objective[kept] = loss[accepted], objective[accepted]
         shrink = torch.clamp(1 - (2 * ratio - 1) ** 3, 1 / 3, 2.0)
-        mu[rows] = mu[rows] * torch.where(accepted, shrink, growth[rows])
-        growth[rows] = torch.where(accepted, 2.0, growth[rows] * 2)
-        status[rows[mu[rows] > _LARGEST_DAMPING * scale]] = STALLED
-        status[rows[flat_enough]] = STATIONARY
-        status[rows[loss[rows] <= loss_tolerance * scale]] = CONVERGED
-        if callback is not None and callback(iteration, loss.clone()):
-            break
-    status[status == RUNNING] = EXHAUSTED
-    return CPFit(
-        factors=tuple(split(theta)),
-        loss=loss,
-        objective=objective,
-        iterations=spent,
-        status=tuple(STATUS[code] for code in status.tolist()),
-    )
-
-
-def _tensor(value: Any, device: torch.device | None = None) -> Tensor:
-    # A copy of an array, because a tensor cannot share memory that is read-only.
-    return torch.as_tensor(np.array(value) if isinstance(value, np.ndarray) else value, device=device)
-
-
-def _checked(target: Any, factors: Sequence[Any]) -> tuple[Tensor, list[Tensor]]:
-    goal = _tensor(target)
-    if goal.is_complex() or goal.dim() < 2:
-        raise InvalidInput(
-            "target", expected="a real tensor with at least 2 axes", got=f"{goal.dtype}, {goal.dim()} axes"
-        )
-    goal = goal.to(torch.float64)
-    if not bool(torch.isfinite(goal).all()):
-        raise InvalidInput("target", expected="finite entries", got="NaN or an infinity")
-    if len(factors) != goal.dim():
-        raise InvalidInput(
-            "factors", expected=f"{goal.dim()} factors, one per axis of target", got=len(factors)
-        )
-    current = [_tensor(u, goal.device).to(torch.float64) for u in factors]
-    current = [u.unsqueeze(0) if u.dim() == 2 else u for u in current]
-    starts, rank = current[0].shape[0], current[0].shape[-1]
-    for n, u in enumerate(current):
-        expected = (starts, goal.shape[n], rank)
-        if tuple(u.shape) != expected:
-            raise InvalidInput(
-                f"factors[{n}]",
-                expected=f"shape (starts, I_{n + 1}, R) = {expected}",
-                got=f"shape {tuple(u.shape)}",
-            )
-        if not bool(torch.isfinite(u).all()):
-            raise InvalidInput(f"factors[{n}]", expected="finite entries", got="NaN or an infinity")
-    return goal, current
-
-
-def _checked_basis(basis: Any, current: Sequence[Tensor], frozen: object) -> Tensor | None:
-    if basis is None:
-        return None
-    if frozen is not None:
-        raise InvalidInput("basis", expected="no frozen entries beside it", got="both")
-    space = _tensor(basis, current[0].device).to(torch.float64)
-    parameters = sum(u[0].numel() for u in current)
-    if space.dim() != 2 or space.shape[0] != parameters or not 1 <= space.shape[1] <= parameters:
-        raise InvalidInput(
-            "basis", expected=f"shape ({parameters}, Q) with Q >= 1", got=f"shape {tuple(space.shape)}"
-        )
-    skew = (space.mT @ space - torch.eye(space.shape[1], dtype=space.dtype, device=space.device)).abs().max()
-    if not float(skew) < 1e-10:
-        raise InvalidInput("basis", expected="orthonormal columns", got=f"an error of {float(skew):.2g}")
-    return space
-
-
-def _checked_weights(weights: Any, space: Tensor | None, factor: Tensor) -> Tensor | None:
-    if weights is None:
-        return None
-    if space is None:
-        raise InvalidInput("weights", expected="a basis beside them", got="none")
-    rank = factor.shape[2]
-    multiplicity = _tensor(weights, factor.device).to(torch.float64)
-    if tuple(multiplicity.shape) != (rank,) or not bool((multiplicity >= 0).all()):
-        raise InvalidInput(
-            "weights", expected=f"{rank} numbers of at least 0", got=f"shape {tuple(multiplicity.shape)}"
-        )
-    return multiplicity
-
-
-def _matching(
-    name: str, given: Sequence[Any] | None, current: list[Tensor], default: Callable[[Tensor], Tensor]
-) -> list[Tensor]:
-    if given is None:
-        return [default(u) for u in current]
-    if len(given) != len(current):
-        raise InvalidInput(name, expected=f"{len(current)} arrays, shaped like factors", got=len(given))
-    out = []
-    for n, (value, u) in enumerate(zip(given, current, strict=True)):
-        array = _tensor(value, u.device).to(default(u[:, :0]).dtype)
-        array = array.unsqueeze(0) if array.dim() == 2 else array
-        if array.shape[1:] != u.shape[1:] or array.shape[0] not in (1, u.shape[0]):
-            raise InvalidInput(
-                f"{name}[{n}]", expected=f"shape {tuple(u.shape)}", got=f"shape {tuple(array.shape)}"
-            )
-        out.append(array.expand_as(u))
-    return out
+        mu[rows] = mu[rows] * torch.where(accepted, shrink, self.growth[rows])
+        self.growth[rows] = torch.where(accepted, 2.0, self.growth[rows] * 2)
+        return flat_enough

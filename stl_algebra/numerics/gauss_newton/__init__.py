@@ -1,21 +1,28 @@
-"""Gauss-Newton for nonlinear least squares: problems, solvers, the loop and a front for networks."""
+"""Gauss-Newton for nonlinear least squares: problems, solvers, the loop, fronts like torch and scipy."""
 
-from stl_algebra.numerics.gauss_newton.minimise import GaussNewton, GaussNewtonResult, Iteration
+from stl_algebra.numerics.gauss_newton.front import LeastSquaresResult, minimise_least_squares
+from stl_algebra.numerics.gauss_newton.minimise import GaussNewton, GaussNewtonResult, History, Iteration
 from stl_algebra.numerics.gauss_newton.network import NetworkProblem
 from stl_algebra.numerics.gauss_newton.optimizer import GaussNewtonOptimizer
-from stl_algebra.numerics.gauss_newton.problem import CPProblem, FunctionProblem, Gram, Problem
-from stl_algebra.numerics.gauss_newton.selector import SolverChoice, select_solver
+from stl_algebra.numerics.gauss_newton.problem import FunctionProblem, Gram, Problem
+from stl_algebra.numerics.gauss_newton.selector import select_solver
+from stl_algebra.numerics.gauss_newton.solvers import Dense, Sketched, Solver, Structured
 
 __all__ = [
-    "CPProblem",
+    "Dense",
     "FunctionProblem",
     "GaussNewton",
     "GaussNewtonOptimizer",
     "GaussNewtonResult",
     "Gram",
+    "History",
     "Iteration",
+    "LeastSquaresResult",
     "NetworkProblem",
     "Problem",
-    "SolverChoice",
+    "Sketched",
+    "Solver",
+    "Structured",
+    "minimise_least_squares",
     "select_solver",
 ]

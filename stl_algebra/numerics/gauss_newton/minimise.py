@@ -9,19 +9,15 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.gauss_newton.problem import Problem
-from stl_algebra.numerics.gauss_newton.selector import SolverChoice, select_solver
-from stl_algebra.numerics.gauss_newton.solvers import (
-    Prepared,
-    prepare_dense,
-    prepare_iterative,
-    prepare_structured,
-)
+from stl_algebra.numerics.gauss_newton.selector import select_solver
+from stl_algebra.numerics.gauss_newton.solvers import Prepared, Solver
 
 
 @dataclass(frozen=True)
@@ -49,46 +45,60 @@ class Iteration:
     seconds: float
 
 
+class History(tuple[Iteration, ...]):
+    """Every attempted step; its repr says how many, not which."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "History(no steps)"
+        taken = sum(step.accepted for step in self)
+        return f"History({len(self)} steps, {taken} taken, |r|^2 {self[0].loss:.3g} -> {self[-1].loss:.3g})"
+
+
 @dataclass(frozen=True)
 class GaussNewtonResult:
     """Where it ended.
 
     Attributes:
-        theta: (M,) the parameters with the lowest loss.
+        theta: (M,) the parameters with the lowest loss, flat.
+        parameters: the same in the form in which the problem was given them: a tensor, a list of tensors, or
+            a network's named parameters.
         loss: |r(theta)|^2.
-        status: "loss_below_tolerance", "gradient_below_tolerance", "no_step_improves", "iterations_spent" or
-            "stopped_by_callback".
-        choice: the solver and the reason for it.
+        status: "loss_below_tolerance", "gradient_below_tolerance", "converged_to_rounding" (no step improves,
+            because what is left to gain is below the rounding errors of theta and r), "no_step_improves",
+            "iterations_spent" or "stopped_by_callback".
+        solver: what solved for the steps; `solver.reason` says why.
         damping: the damping to continue with.
         history: every attempted step.
     """
 
     theta: Tensor
+    parameters: Any
     loss: float
     status: str
-    choice: SolverChoice
+    solver: Solver
     damping: float
-    history: tuple[Iteration, ...]
+    history: History
 
     @property
     def converged(self) -> bool:
-        """Whether a tolerance ended it."""
-        return self.status in ("loss_below_tolerance", "gradient_below_tolerance")
+        """Whether a tolerance or rounding ended it."""
+        return self.status in ("loss_below_tolerance", "gradient_below_tolerance", "converged_to_rounding")
 
 
 class GaussNewton:
     """Minimise |r(theta)|^2.
 
     Args:
-        solver: "structured", "dense", "sketched" or "auto" (see `selector`).
+        solver: "structured", "dense", "sketched" or "auto" (see `selector`), or a solver with settings of its
+            own, such as `Sketched(tolerance=1e-3, seed=1)`.
         iterations: most attempted steps.
         damping: first mu, relative to the mean diagonal entry of the smaller-side Gram matrix.
         loss_tolerance: stop when |r|^2 is at most this.
         gradient_tolerance: stop when max |J^T r| is at most this.
-        inner_tolerance: relative residual at which the conjugate gradients of "sketched" end.
-        sketch: kind of sketch, a name in `sketches.SKETCHES`.
         line_search: halve a step that does not decrease the loss, up to 5 times, before damping is raised.
-        seed: of the sketches.
         callback: called after each attempted step; True ends the run.
 
     Raises:
@@ -98,22 +108,18 @@ class GaussNewton:
     def __init__(
         self,
         *,
-        solver: str = "auto",
+        solver: str | Solver = "auto",
         iterations: int = 100,
         damping: float = 1e-3,
         loss_tolerance: float = 0.0,
         gradient_tolerance: float = 1e-10,
-        inner_tolerance: float = 1e-2,
-        sketch: str = "sparse",
         line_search: bool = False,
-        seed: int = 0,
         callback: Callable[[Iteration], bool | None] | None = None,
     ) -> None:
         for name, value, above in (
             ("damping", damping, True),
             ("loss_tolerance", loss_tolerance, False),
             ("gradient_tolerance", gradient_tolerance, False),
-            ("inner_tolerance", inner_tolerance, True),
         ):
             if not (math.isfinite(value) and (value > 0 if above else value >= 0)):
                 raise InvalidInput(
@@ -121,11 +127,10 @@ class GaussNewton:
                 )
         if iterations < 0:
             raise InvalidInput("iterations", expected="at least 0", got=iterations)
-        select_solver(solver, structured=True, residuals=1, parameters=1, tolerance=inner_tolerance)
+        select_solver(solver, structured=True, residuals=1, parameters=1)
         self.solver, self.iterations, self.damping = solver, iterations, damping
         self.loss_tolerance, self.gradient_tolerance = loss_tolerance, gradient_tolerance
-        self.inner_tolerance, self.sketch = inner_tolerance, sketch
-        self.line_search, self.seed, self.callback = line_search, seed, callback
+        self.line_search, self.callback = line_search, callback
 
     def minimise(
         self, problem: Problem, theta: Tensor | None = None, damping: float | None = None
@@ -146,12 +151,11 @@ class GaussNewton:
         loss = float(residual.square().sum())
         if not math.isfinite(loss):
             raise InvalidInput("start", expected="a finite residual", got="NaN or an infinity")
-        choice = select_solver(
+        solver = select_solver(
             self.solver,
             structured=problem.structured,
             residuals=residual.numel(),
             parameters=point.numel(),
-            tolerance=self.inner_tolerance,
         )
         history: list[Iteration] = []
         prepared: Prepared | None = None
@@ -161,9 +165,13 @@ class GaussNewton:
                 status = "loss_below_tolerance"
                 break
             if prepared is None:
-                prepared = self._prepare(choice, problem, point, residual, iteration)
+                prepared = solver.prepare(problem, point, residual, iteration)
                 if float(prepared.gradient.abs().max()) <= self.gradient_tolerance:
                     status = "gradient_below_tolerance"
+                    break
+                if not math.isfinite(prepared.scale):
+                    # Derivatives that are not finite: no damping helps.
+                    status = "no_step_improves"
                     break
             if mu is None:
                 mu = self.damping * prepared.scale
@@ -195,24 +203,34 @@ class GaussNewton:
                 status = "stopped_by_callback"
                 break
             if prepared is not None and mu > 1e12 * max(prepared.scale, 1e-300):
-                status = "no_step_improves"
+                rounded = _at_rounding(problem, prepared, point, residual)
+                status = "converged_to_rounding" if rounded else "no_step_improves"
                 break
         if status == "iterations_spent" and loss <= self.loss_tolerance:
             status = "loss_below_tolerance"
-        return GaussNewtonResult(point, loss, status, choice, mu or 0.0, tuple(history))
-
-    def _prepare(
-        self, choice: SolverChoice, problem: Problem, point: Tensor, residual: Tensor, iteration: int
-    ) -> Prepared:
-        if choice.solver == "structured":
-            return prepare_structured(problem, point, residual)
-        if choice.solver == "dense":
-            return prepare_dense(problem, point, residual)
-        return prepare_iterative(
-            problem,
-            point,
-            residual,
-            sketch=self.sketch,
-            tolerance=self.inner_tolerance,
-            seed=self.seed + iteration,
+        return GaussNewtonResult(
+            point, problem.shaped(point), loss, status, solver, mu or 0.0, History(history)
         )
+
+
+def _at_rounding(problem: Problem, prepared: Prepared, point: Tensor, residual: Tensor) -> bool:
+    """Whether the Gauss-Newton step is lost in rounding errors of the dtype.
+
+    It moves the residual by J s. That is noise when rounding theta alone moves the residual as far, and it is
+    not seen in |r|^2 when |J s|^2 is below eps |r|^2.
+    """
+    eps = damping = torch.finfo(residual.dtype).eps
+    found = prepared.solve(damping * prepared.scale)
+    while found.step is None or not bool(torch.isfinite(found.step).all()):
+        damping *= 10
+        if damping > 1e-2:
+            return False
+        found = prepared.solve(damping * prepared.scale)
+    moved = float(torch.linalg.vector_norm(found.image))
+    if moved**2 <= 4 * eps * float(residual.square().sum()):
+        return True
+    # Rounding errors have random signs.
+    jacobian, generator = problem.linearise(point), torch.Generator().manual_seed(0)
+    signs = (torch.randint(0, 2, (4, len(point)), generator=generator) * 2 - 1).to(point)
+    noise = max(float(torch.linalg.vector_norm(jacobian.times(point * s))) for s in signs)
+    return moved <= 4 * eps * noise

@@ -57,6 +57,9 @@ class NetworkProblem(Problem):
         parts: Any = torch.split(theta, [p.numel() for p in self._named.values()])
         return {n: v.reshape(p.shape) for (n, p), v in zip(self._named.items(), parts, strict=True)}
 
+    def shaped(self, theta: Tensor) -> dict[str, Tensor]:
+        return self.split(theta)
+
     def write_back(self, theta: Tensor) -> None:
         """Store theta in the module."""
         with torch.no_grad():

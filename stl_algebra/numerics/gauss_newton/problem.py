@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
-from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
 from stl_algebra.numerics.gauss_newton.jacobian import DenseJacobian, Jacobian
 
 Side = Literal["residuals", "parameters"]
@@ -52,6 +51,10 @@ class Problem:
             raise InvalidInput("start", expected="finite parameters", got="NaN or an infinity")
         self.start = start.detach().clone()
 
+    def shaped(self, theta: Tensor) -> Any:
+        """theta in the form in which the parameters were given; the flat vector unless a subclass knows."""
+        return theta
+
     def residual(self, theta: Tensor) -> Tensor:
         """r(theta), (m,)."""
         raise NotImplementedError
@@ -84,10 +87,12 @@ class FunctionProblem(Problem):
 
     Args:
         function: takes the parameters and returns a tensor of residuals of any shape.
-        parameters: where to start; one tensor or a sequence of them.
+        parameters: where to start; one tensor or a sequence of them. A result's `parameters` are the same:
+            one tensor of that shape or a list of them.
     """
 
     def __init__(self, function: Callable[..., Tensor], parameters: Tensor | Sequence[Tensor]) -> None:
+        self._single = isinstance(parameters, Tensor)
         pieces = [parameters] if isinstance(parameters, Tensor) else list(parameters)
         self._function, self._shapes = function, [p.shape for p in pieces]
         super().__init__(torch.cat([p.detach().flatten() for p in pieces]))
@@ -98,42 +103,9 @@ class FunctionProblem(Problem):
         parts: Sequence[Any] = torch.split(theta, sizes)
         return [p.reshape(s) for p, s in zip(parts, self._shapes, strict=True)]
 
+    def shaped(self, theta: Tensor) -> Tensor | list[Tensor]:
+        pieces = self.split(theta)
+        return pieces[0] if self._single else pieces
+
     def residual(self, theta: Tensor) -> Tensor:
         return self._function(*self.split(theta)).flatten()
-
-
-class CPProblem(Problem):
-    """A CP decomposition: r = [[U_1, ..., U_N]] - T, with J^T J as Hadamard products of factor Grams.
-
-    Args:
-        target: T.
-        factors: the start, one (I_n, R) tensor per axis.
-    """
-
-    structured = True
-
-    def __init__(self, target: Tensor, factors: Sequence[Tensor]) -> None:
-        rank = factors[0].shape[1]
-        if [tuple(u.shape) for u in factors] != [(side, rank) for side in target.shape]:
-            raise InvalidInput(
-                "factors",
-                expected=f"shapes {[(side, rank) for side in target.shape]}",
-                got=[tuple(u.shape) for u in factors],
-            )
-        self.target, self.rank = target, rank
-        super().__init__(torch.cat([u.detach().flatten() for u in factors]))
-
-    def split(self, theta: Tensor) -> list[Tensor]:
-        """theta as factors (1, I_n, R)."""
-        sizes = [side * self.rank for side in self.target.shape]
-        parts: Sequence[Any] = torch.split(theta, sizes)
-        return [p.reshape(1, -1, self.rank) for p in parts]
-
-    def residual(self, theta: Tensor) -> Tensor:
-        return (cp_reconstruct(self.split(theta))[0] - self.target).flatten()
-
-    def vjp(self, theta: Tensor, weights: Tensor) -> Tensor:
-        return cp_gradient(weights.reshape(1, *self.target.shape), self.split(theta))[0]
-
-    def gram(self, theta: Tensor) -> Gram:
-        return Gram("parameters", cp_gram(self.split(theta))[0])

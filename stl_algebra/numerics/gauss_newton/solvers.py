@@ -1,8 +1,8 @@
-"""One damped Gauss-Newton step, by four ways of solving (J^T J + mu I) s = -J^T r.
+"""One damped Gauss-Newton step, by three ways of solving (J^T J + mu I) s = -J^T r.
 
-A solver is prepared once at a point, with the expensive part, and then solves for any damping: a rejected
-step costs a factorisation, not a Jacobian. Where there are fewer residuals than parameters the
-equivalent s = -J^T (J J^T + mu I)^-1 r is used, the smaller side.
+A solver is a value, with the reason why it was taken. It is prepared once at a point, with the expensive
+part, and then solves for any damping: a rejected step costs a factorisation, not a Jacobian. Where there are
+fewer residuals than parameters the equivalent s = -J^T (J J^T + mu I)^-1 r is used, the smaller side.
 
 What does not belong here: which solver to take (`selector`), how mu moves (`minimise`).
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
 
+from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.gauss_newton.problem import Problem
-from stl_algebra.numerics.sketches import make_sketch
+from stl_algebra.numerics.sketches import SKETCHES, make_sketch
 
 # Columns of a Gram matrix that are formed together.
 _BLOCK = 256
@@ -54,51 +55,69 @@ class Prepared:
     solve: Callable[[float], Step]
 
 
-def prepare_structured(problem: Problem, theta: Tensor, residual: Tensor) -> Prepared:
-    """Closed-form Gram matrix and Cholesky; the Jacobian is never formed."""
-    gram = problem.gram(theta)
-    gradient = problem.vjp(theta, residual)
+class Solver(Protocol):
+    """A way of solving for the step."""
 
-    def solve(mu: float) -> Step:
-        right = residual if gram.side == "residuals" else gradient
-        y = _cholesky(gram.matrix, mu, -right)
-        if y is None:
-            return Step(None, torch.zeros_like(residual), 0)
-        if gram.side == "parameters":
-            return Step(y, problem.jvp(theta, y), 0)
-        # J J^T y is at hand; no second pass is needed for the image of the step.
-        return Step(problem.vjp(theta, y), gram.matrix @ y, 0)
+    @property
+    def name(self) -> str:
+        """What it is called where a solver is chosen by name."""
 
-    return Prepared(gradient, float(gram.matrix.diagonal().mean()), solve)
+    @property
+    def reason(self) -> str:
+        """Why it was taken, one sentence."""
+
+    def prepare(self, problem: Problem, theta: Tensor, residual: Tensor, turn: int = 0) -> Prepared:
+        """Do the expensive part at theta, where r is `residual`; `turn` varies what is random."""
 
 
-def prepare_dense(problem: Problem, theta: Tensor, residual: Tensor) -> Prepared:
+@dataclass(frozen=True)
+class Structured:
+    """Closed-form Gram matrix and Cholesky; the Jacobian is never formed. Only for problems that say so."""
+
+    reason: str = "asked for"
+    name: ClassVar[str] = "structured"
+
+    def prepare(self, problem: Problem, theta: Tensor, residual: Tensor, turn: int = 0) -> Prepared:
+        gram = problem.gram(theta)
+        gradient = problem.vjp(theta, residual)
+
+        def solve(mu: float) -> Step:
+            right = residual if gram.side == "residuals" else gradient
+            y = damped_cholesky(gram.matrix, mu, -right)
+            if y is None:
+                return Step(None, torch.zeros_like(residual), 0)
+            if gram.side == "parameters":
+                return Step(y, problem.jvp(theta, y), 0)
+            # J J^T y is at hand; no second pass is needed for the image of the step.
+            return Step(problem.vjp(theta, y), gram.matrix @ y, 0)
+
+        return Prepared(gradient, float(gram.matrix.diagonal().mean()), solve)
+
+
+@dataclass(frozen=True)
+class Dense:
     """Explicit Jacobian, Gram matrix of the smaller side, Cholesky."""
-    jacobian = problem.jacobian(theta)
-    gradient = jacobian.mT @ residual
-    tall = jacobian.shape[0] > jacobian.shape[1]
-    gram = jacobian.mT @ jacobian if tall else jacobian @ jacobian.mT
 
-    def solve(mu: float) -> Step:
-        y = _cholesky(gram, mu, -(gradient if tall else residual))
-        if y is None:
-            return Step(None, torch.zeros_like(residual), 0)
-        return Step(y, jacobian @ y, 0) if tall else Step(jacobian.mT @ y, gram @ y, 0)
+    reason: str = "asked for"
+    name: ClassVar[str] = "dense"
 
-    return Prepared(gradient, float(gram.diagonal().mean()), solve)
+    def prepare(self, problem: Problem, theta: Tensor, residual: Tensor, turn: int = 0) -> Prepared:
+        jacobian = problem.jacobian(theta)
+        gradient = jacobian.mT @ residual
+        tall = jacobian.shape[0] > jacobian.shape[1]
+        gram = jacobian.mT @ jacobian if tall else jacobian @ jacobian.mT
+
+        def solve(mu: float) -> Step:
+            y = damped_cholesky(gram, mu, -(gradient if tall else residual))
+            if y is None:
+                return Step(None, torch.zeros_like(residual), 0)
+            return Step(y, jacobian @ y, 0) if tall else Step(jacobian.mT @ y, gram @ y, 0)
+
+        return Prepared(gradient, float(gram.diagonal().mean()), solve)
 
 
-def prepare_iterative(
-    problem: Problem,
-    theta: Tensor,
-    residual: Tensor,
-    *,
-    sketch: str | None = "sparse",
-    tolerance: float = 1e-2,
-    seed: int = 0,
-    width_factor: float = 3.5,
-    limit: int = 2000,
-) -> Prepared:
+@dataclass(frozen=True)
+class Sketched:
     """A sketch of the Jacobian's longer side, its triangular factor, and preconditioned conjugate gradients.
 
     With W the Jacobian or its transpose so that W is (p, q) with p <= q, S a sketch of q to about
@@ -107,36 +126,67 @@ def prepare_iterative(
     The Jacobian is used as a linear map (`Problem.linearise`); an overparametrised network's is never
     written out.
 
-    Args:
-        problem, theta, residual: where.
-        sketch: kind of sketch; None for plain conjugate gradients.
+    Attributes:
         tolerance: relative residual at which conjugate gradients end.
-        seed: of the sketch.
+        sketch: kind of sketch, a name in `sketches.SKETCHES`; None for plain conjugate gradients.
+        seed: of the sketches.
         width_factor: rows of the sketch per row of W.
         limit: most conjugate-gradient steps.
+        reason: why this solver was taken.
+
+    Raises:
+        InvalidInput: a number is out of range, or there is no such sketch.
     """
-    jacobian = problem.linearise(theta)
-    gradient = jacobian.transposed_times(residual)
-    rows, columns = jacobian.shape
-    tall = rows > columns
-    p, q = min(rows, columns), max(rows, columns)
-    small = gram = None
-    if sketch is not None:
-        small = jacobian.sketched(make_sketch(sketch, q, min(math.ceil(width_factor * p), q), seed))
-        gram = _lower_gram(small)
 
-    def solve(mu: float) -> Step:
-        root = None if small is None or gram is None else _triangle(small, gram, mu)
-        down, up = (
-            (jacobian.transposed_times, jacobian.times)
-            if tall
-            else (jacobian.times, jacobian.transposed_times)
-        )
-        right = -(gradient if tall else residual)
-        y, image, steps = conjugate_gradients(down, up, mu, right, q, root, tolerance, limit)
-        return Step(y, image, steps) if tall else Step(image, jacobian.times(image), steps)
+    tolerance: float = 1e-2
+    sketch: str | None = "sparse"
+    seed: int = 0
+    width_factor: float = 3.5
+    limit: int = 2000
+    reason: str = "asked for"
+    name: ClassVar[str] = "sketched"
 
-    return Prepared(gradient, jacobian.energy() / p, solve)
+    def __post_init__(self) -> None:
+        for name, value in (("tolerance", self.tolerance), ("width_factor", self.width_factor)):
+            if not (math.isfinite(value) and value > 0):
+                raise InvalidInput(name, expected="finite and above 0", got=value)
+        if self.limit < 1:
+            raise InvalidInput("limit", expected="at least 1", got=self.limit)
+        if self.sketch is not None and self.sketch not in SKETCHES:
+            raise InvalidInput("sketch", expected="one of " + ", ".join(SKETCHES), got=self.sketch)
+
+    def prepare(self, problem: Problem, theta: Tensor, residual: Tensor, turn: int = 0) -> Prepared:
+        jacobian = problem.linearise(theta)
+        gradient = jacobian.transposed_times(residual)
+        rows, columns = jacobian.shape
+        tall = rows > columns
+        p, q = min(rows, columns), max(rows, columns)
+        small = gram = None
+        if self.sketch is not None:
+            width = min(math.ceil(self.width_factor * p), q)
+            small = jacobian.sketched(make_sketch(self.sketch, q, width, self.seed + turn))
+            gram = _lower_gram(small)
+
+        def solve(mu: float) -> Step:
+            root = None if small is None or gram is None else _triangle(small, gram, mu)
+            down, up = (
+                (jacobian.transposed_times, jacobian.times)
+                if tall
+                else (jacobian.times, jacobian.transposed_times)
+            )
+            right = -(gradient if tall else residual)
+            y, image, steps = conjugate_gradients(down, up, mu, right, q, root, self.tolerance, self.limit)
+            return Step(y, image, steps) if tall else Step(image, jacobian.times(image), steps)
+
+        return Prepared(gradient, jacobian.energy() / p, solve)
+
+
+#: By name, as `GaussNewton(solver=...)` takes them.
+SOLVERS: dict[str, type[Structured] | type[Dense] | type[Sketched]] = {
+    "structured": Structured,
+    "dense": Dense,
+    "sketched": Sketched,
+}
 
 
 def conjugate_gradients(
@@ -201,7 +251,8 @@ def _triangle(small: Tensor, gram: Tensor, mu: float) -> Tensor:
     return cast(Tensor, torch.linalg.qr(torch.cat([small, eye]), mode="r").R)
 
 
-def _cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:
+def damped_cholesky(matrix: Tensor, mu: float, right: Tensor) -> Tensor | None:
+    """(matrix + mu I)^-1 right for a vector; None where that is not positive definite."""
     damped = matrix.clone()
     damped.diagonal().add_(mu)
     root, info = torch.linalg.cholesky_ex(damped)

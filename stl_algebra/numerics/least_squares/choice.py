@@ -6,12 +6,10 @@ What does not belong here: the modes themselves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from stl_algebra.errors import InvalidInput
-
-Mode = Literal["exact", "sampled", "auto"]
-Deletions = Literal["any", "window", "none"]
+from stl_algebra.numerics.least_squares.config import Config
 
 # Below this many rows per feature, and below this eps, the exact Gram matrix was faster (measured; theory
 # notes, section 8, and docs/dynamic-least-squares.md).
@@ -34,13 +32,14 @@ class Choice:
     may_switch: bool = False
 
 
-def choose(mode: str, deletions: str, eps: float | None, d: int, expected_rows: int | None) -> Choice:
+def choose(config: Config) -> Choice:
     """Choose the method.
 
     Raises:
         InvalidInput: an unknown word, eps out of (0, 1), or a sampled mode that cannot be (no eps,
         deletions).
     """
+    mode, deletions, eps = config.mode, config.deletions, config.eps
     if mode not in ("exact", "sampled", "auto"):
         raise InvalidInput("mode", expected='"exact", "sampled" or "auto"', got=mode)
     if deletions not in ("any", "window", "none"):
@@ -61,21 +60,22 @@ def choose(mode: str, deletions: str, eps: float | None, d: int, expected_rows: 
     exact: Literal["gram", "window-qr"] = "window-qr" if deletions == "window" else "gram"
     if mode == "exact":
         return Choice(exact, f"asked for exact, deletions={deletions!r}")
-    return _automatic(exact, cast(Deletions, deletions), eps, d, expected_rows)
+    if config.forgetting < 1:
+        return Choice(exact, f"forgetting={config.forgetting:g} was asked for: only the Gram matrix can fade")
+    return _automatic(exact, config)
 
 
-def _automatic(
-    exact: Literal["gram", "window-qr"], deletions: Deletions, eps: float | None, d: int, expected: int | None
-) -> Choice:
-    if deletions != "none":
-        return Choice(exact, f"deletions={deletions!r} were asked for, and sampling is insertion-only")
+def _automatic(exact: Literal["gram", "window-qr"], config: Config) -> Choice:
+    eps, expected = config.eps, config.expected_rows
+    if config.deletions != "none":
+        return Choice(exact, f"deletions={config.deletions!r} were asked for, and sampling is insertion-only")
     if eps is None:
         return Choice(exact, "no eps was given, so the answer has to be exact")
     if eps < SMALLEST_EPS:
         return Choice(
             exact, f"at eps={eps:g} < {SMALLEST_EPS:g} sampling keeps most rows and costs more than exact"
         )
-    threshold = ROWS_PER_FEATURE * d
+    threshold = ROWS_PER_FEATURE * config.d
     if expected is None:
         reason = f"the length of the stream is unknown: exact until n = {ROWS_PER_FEATURE} d = {threshold}"
         return Choice(exact, reason, may_switch=True)

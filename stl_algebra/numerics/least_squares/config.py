@@ -1,31 +1,50 @@
-"""What a `DynamicLeastSquares` is made with, and the checks of what it is given.
+"""What a `DynamicLeastSquares` is made with.
 
-What does not belong here: what is done with it (`dynamic_least_squares`).
+What does not belong here: what it is given (`rows`), what is done with it (`stream`).
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from numbers import Integral
+from typing import Any, TypedDict, cast
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
-from stl_algebra.numerics.least_squares.choice import Choice
 
-STATE_VERSION = 1
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 # Squares of larger entries, summed over 1e9 rows, leave the dtype's range.
-_LARGEST_ENTRY = {torch.float32: 1e14, torch.float64: 1e145}
+_LARGEST_ENTRY = {"float32": 1e14, "float64": 1e145}
+
+
+class Settings(TypedDict, total=False):
+    """The keyword arguments of `DynamicLeastSquares`: the fields of `Config` after `targets`."""
+
+    mode: str
+    deletions: str
+    eps: float | None
+    ridge: float
+    relative_ridge: float
+    expected_rows: int | None
+    keep_rows: bool
+    dtype: torch.dtype | str
+    product_dtype: torch.dtype | str
+    seed: int
+    intercept: bool
+    forgetting: float
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a `DynamicLeastSquares` was made with; JSON-able. See its arguments."""
+    """What a `DynamicLeastSquares` was made with; JSON-able, dtypes by their names. See its arguments.
+
+    Raises:
+        InvalidInput: a number is out of range or a dtype is none of the two. The words `mode`, `deletions`
+            and `eps` are left to `choose`.
+    """
 
     d: int
     targets: int = 1
@@ -36,109 +55,88 @@ class Config:
     relative_ridge: float = 0.0
     expected_rows: int | None = None
     keep_rows: bool = True
-    dtype: str = "float64"
-    product_dtype: str = "float64"
+    dtype: torch.dtype | str = "float64"
+    product_dtype: torch.dtype | str = "float64"
     seed: int = 0
+    intercept: bool = False
+    forgetting: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("d", "targets", "expected_rows"):
+            size = getattr(self, name)
+            if size is None:
+                continue
+            if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+                raise InvalidInput(name, expected="a positive integer", got=size)
+            object.__setattr__(self, name, int(size))
+        for name in ("ridge", "relative_ridge"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidInput(name, expected="a finite number of at least 0", got=value)
+            object.__setattr__(self, name, float(value))
+        for name in ("dtype", "product_dtype"):
+            kind = _name_of(getattr(self, name))
+            if kind not in _LARGEST_ENTRY:
+                raise InvalidInput(name, expected="float32 or float64, of torch or numpy", got=kind)
+            object.__setattr__(self, name, kind)
+        object.__setattr__(self, "keep_rows", bool(self.keep_rows) and self.deletions == "any")
+        object.__setattr__(self, "intercept", bool(self.intercept))
+        self._check_forgetting()
 
-def make_config(
-    *,
-    d: int,
-    targets: int,
-    mode: str,
-    deletions: str,
-    eps: float | None,
-    ridge: float,
-    relative_ridge: float,
-    expected_rows: int | None,
-    keep_rows: bool,
-    dtype: torch.dtype,
-    product_dtype: torch.dtype,
-    seed: int,
-) -> Config:
-    """The checked arguments; the words `mode`, `deletions` and `eps` are left to `choose`.
-
-    Raises:
-        InvalidInput: a number is out of range or a dtype is none of the two.
-    """
-    for name, size in (("d", d), ("targets", targets), ("expected_rows", expected_rows)):
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise InvalidInput(name, expected="a positive integer", got=size)
-    for name, value in (("ridge", ridge), ("relative_ridge", relative_ridge)):
-        if not (math.isfinite(value) and value >= 0):
-            raise InvalidInput(name, expected="a finite number of at least 0", got=value)
-    for name, kind in (("dtype", dtype), ("product_dtype", product_dtype)):
-        if kind not in _DTYPES:
-            raise InvalidInput(name, expected="torch.float32 or torch.float64", got=kind)
-    return Config(
-        d=d,
-        targets=targets,
-        mode=mode,
-        deletions=deletions,
-        eps=eps,
-        ridge=float(ridge),
-        relative_ridge=float(relative_ridge),
-        expected_rows=expected_rows,
-        keep_rows=bool(keep_rows) and deletions == "any",
-        dtype=_DTYPES[dtype],
-        product_dtype=_DTYPES[product_dtype],
-        seed=seed,
-    )
-
-
-def checked_rows(config: Config, device: torch.device, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a as (m, d) and b as (m, k), detached.
-
-    Raises:
-        InvalidInput: see `DynamicLeastSquares.insert`.
-    """
-    d, k = config.d, config.targets
-    dtype: torch.dtype = getattr(torch, config.dtype)
-    for name, value in (("a", a), ("b", b)):
-        if not isinstance(value, Tensor):
-            raise InvalidInput(name, expected="a torch tensor", got=type(value).__name__)
-        if value.dtype != dtype:
+    def _check_forgetting(self) -> None:
+        if not 0 < self.forgetting <= 1:
+            raise InvalidInput("forgetting", expected="above 0 and at most 1", got=self.forgetting)
+        if self.forgetting == 1:
+            return
+        if self.deletions != "none":
             raise InvalidInput(
-                name,
-                expected=f"dtype {dtype}",
-                got=str(value.dtype),
-                hint=f"use {name}.to({dtype})",
+                "forgetting",
+                expected='deletions="none" beside it',
+                got=f"deletions={self.deletions!r}",
+                hint="old rows fade by themselves; a row that has faded cannot be taken away or expire",
             )
-        if value.device != device:
-            raise InvalidInput(name, expected=f"a tensor on {device}", got=str(value.device))
-    if a.dim() != 2 or a.shape[1] != d:
-        raise InvalidInput("a", expected=f"shape (m, d) with d = {d}", got=f"shape {tuple(a.shape)}")
-    if a.shape[0] == 0:
-        raise InvalidInput("a", expected="at least one row", got="an empty batch")
-    b = b.unsqueeze(1) if b.dim() == 1 and k == 1 else b
-    if tuple(b.shape) != (a.shape[0], k):
-        raise InvalidInput("b", expected=f"shape (m, k) = {(a.shape[0], k)}", got=f"shape {tuple(b.shape)}")
-    largest = min(_LARGEST_ENTRY[dtype], _LARGEST_ENTRY[getattr(torch, config.product_dtype)])
-    for name, value in (("a", a), ("b", b)):
-        low, high = torch.aminmax(value.detach())
-        # NaN fails both comparisons.
-        if not (float(low) >= -largest and float(high) <= largest):
-            found = "NaN, an infinity" if not bool(torch.isfinite(value).all()) else "larger ones"
-            raise InvalidInput(name, expected=f"finite entries of at most {largest:g}", got=found)
-    return a.detach(), b.detach()
+        if self.mode == "sampled":
+            raise InvalidInput(
+                "forgetting",
+                expected='mode "exact" or "auto" beside it',
+                got='mode="sampled"',
+                hint="only the Gram matrix can fade",
+            )
+
+    @property
+    def columns(self) -> int:
+        """Columns of the system: the features and, with an intercept, a column of ones behind them."""
+        return self.d + self.intercept
+
+    @property
+    def width(self) -> int:
+        """Columns of [A B]."""
+        return self.columns + self.targets
+
+    @cached_property
+    def row_dtype(self) -> torch.dtype:
+        """Of the rows and of the answer."""
+        return cast(torch.dtype, getattr(torch, str(self.dtype)))
+
+    @cached_property
+    def products(self) -> torch.dtype:
+        """Of the products of rows."""
+        return cast(torch.dtype, getattr(torch, str(self.product_dtype)))
+
+    @cached_property
+    def largest_entry(self) -> float:
+        """The largest entry of a row whose square, summed, stays within the dtypes' range."""
+        return min(_LARGEST_ENTRY[str(self.dtype)], _LARGEST_ENTRY[str(self.product_dtype)])
+
+    def total_ridge(self, mean_diagonal: float) -> float:
+        """The ridge for a mean diagonal entry of A^T A."""
+        return self.ridge + self.relative_ridge * mean_diagonal
 
 
-def read_meta(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The JSON part of a `state_dict`.
-
-    Raises:
-        InvalidInput: it is missing, malformed or of a newer version.
-    """
+def _name_of(dtype: Any) -> str:
+    if isinstance(dtype, torch.dtype):
+        return str(dtype).removeprefix("torch.")
     try:
-        meta: dict[str, Any] = json.loads(bytes(state["meta"].tolist()))
-        version = int(meta["version"])
-        Config(**meta["config"])
-        Choice(**meta["choice"])
-        int(meta["rows"])
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput("state", expected="a state_dict with a meta entry", got=repr(error)) from error
-    if version != STATE_VERSION:
-        raise InvalidInput(
-            "state", expected=f"state version {STATE_VERSION}", got=version, hint="upgrade stl-algebra"
-        )
-    return meta
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        return repr(dtype)

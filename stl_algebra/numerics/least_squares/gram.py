@@ -4,7 +4,7 @@ The sum is kept as an unevaluated pair high + low, updated by Knuth's two-sum, s
 subtracting the same product leaves an error of order eps^2 of the largest value that was ever there, not eps.
 Subtraction recomputes the product from the same rows in the same shape: its rounding cancels exactly.
 
-What does not belong here: who may delete what (`dynamic_least_squares`), solving (`normal_solve`).
+What does not belong here: who may delete what (`stream`), solving (`solve`).
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class CompensatedGram:
         self._accumulate(other.high.to(self.high.device, copy=True))
         self.low += other.low.to(self.low.device)
 
+    def scale(self, factor: float) -> None:
+        """Multiply what has been added so far by a factor."""
+        self.high.mul_(factor)
+        self.low.mul_(factor)
+
     def value(self) -> Tensor:
         """(width, width) float64, exactly symmetric."""
         total = self.high + self.low
@@ -76,13 +81,20 @@ class BufferedGram:
         device: where it lives.
         dtype: of the rows.
         product_dtype: see `CompensatedGram`.
+        forgetting: each deferred row multiplies what came before it by this.
     """
 
     def __init__(
-        self, width: int, device: torch.device, dtype: torch.dtype, product_dtype: torch.dtype
+        self,
+        width: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        product_dtype: torch.dtype,
+        forgetting: float = 1.0,
     ) -> None:
         self._sum = CompensatedGram(width, device, product_dtype)
         self._width, self._device, self._dtype = width, device, dtype
+        self._forgetting = forgetting
         self._pending: list[Tensor] = []
         self._pending_rows = 0
 
@@ -142,4 +154,11 @@ class BufferedGram:
         if self._pending:
             rows = torch.cat(self._pending) if len(self._pending) > 1 else self._pending[0]
             self._pending, self._pending_rows = [], 0
-            self._sum.add(rows)
+            self._sum.add(rows if self._forgetting == 1 else self._faded(rows))
+
+    def _faded(self, rows: Tensor) -> Tensor:
+        """Rows weighted by their age within the block, after the sum has aged by the whole block."""
+        count = rows.shape[0]
+        self._sum.scale(self._forgetting**count)
+        ages = torch.arange(count - 1, -1, -1, dtype=torch.float64, device=rows.device)
+        return rows.to(torch.float64) * (self._forgetting ** (ages / 2)).unsqueeze(1)

@@ -1,6 +1,6 @@
 """Dynamic least squares on disk: a saved state, and a journal that a kill cannot hurt.
 
-Plain safetensors, nothing pickled. What does not belong here: what a state holds (`dynamic_least_squares`).
+Plain safetensors, nothing pickled. What does not belong here: what a state holds (`stream`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_algebra.files import write_atomically
+from stl_algebra.numerics.least_squares.rows import Form, Rows, checked_rows
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
 
 _HEAD = struct.Struct("<QI")
@@ -56,6 +57,7 @@ class JournaledLeastSquares:
         folder: holds "state.safetensors" and "journal"; made when missing.
         stream: the empty or current stream to start with when the folder is new; ignored otherwise.
         sync: also wait until the disk has it, which guards against power loss, not only a kill.
+        device: where the stream of an old folder is to live.
 
     Raises:
         InvalidInput: the folder is new and there is no stream, or its files are not a journal's.
@@ -64,12 +66,17 @@ class JournaledLeastSquares:
     """
 
     def __init__(
-        self, folder: str | Path, stream: DynamicLeastSquares | None = None, *, sync: bool = False
+        self,
+        folder: str | Path,
+        stream: DynamicLeastSquares | None = None,
+        *,
+        sync: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self._folder, self._sync = Path(folder), sync
         saved = self._folder / "state.safetensors"
         if saved.exists():
-            self.stream = load_least_squares(saved)
+            self.stream = load_least_squares(saved, device)
         elif stream is not None:
             self.stream = stream
             save_least_squares(saved, stream)
@@ -78,16 +85,17 @@ class JournaledLeastSquares:
         # A journal is named by the checksum of its state: a kill while compacting cannot replay it twice.
         self._open()
 
-    def insert(self, a: Tensor, b: Tensor) -> int:
+    def insert(self, a: Rows, b: Rows) -> int:
         """`DynamicLeastSquares.insert`, recorded."""
+        rows, form = self._tensors(a, b)
         handle = self.stream.insert(a, b)
-        self._record({"kind": torch.tensor([_INSERT, 0]), "a": a, "b": b})
+        self._record({"kind": torch.tensor([_INSERT, form.numpy + 2 * form.flat]), **rows})
         return handle
 
-    def delete(self, handle: int, a: Tensor | None = None, b: Tensor | None = None) -> None:
+    def delete(self, handle: int, a: Rows | None = None, b: Rows | None = None) -> None:
         """`DynamicLeastSquares.delete`, recorded."""
         self.stream.delete(handle, a, b)
-        rows = {} if a is None or b is None else {"a": a, "b": b}
+        rows = {} if a is None or b is None else self._tensors(a, b)[0]
         self._record({"kind": torch.tensor([_DELETE, handle]), **rows})
 
     def expire(self, window: int) -> int:
@@ -130,12 +138,20 @@ class JournaledLeastSquares:
 
     def _replay(self, record: dict[str, Tensor]) -> None:
         kind, value = record["kind"].tolist()
+        a, b = (record[name].to(self.stream.device) if name in record else None for name in "ab")
         if kind == _INSERT:
-            self.stream.insert(record["a"], record["b"])
+            assert a is not None
+            assert b is not None
+            form = Form(bool(value & 1), bool(value & 2))
+            self.stream.insert(form.give(a), form.give(b.flatten() if form.flat else b))
         elif kind == _DELETE:
-            self.stream.delete(value, record.get("a"), record.get("b"))
+            self.stream.delete(value, a, b)
         else:
             self.stream.expire(value)
+
+    def _tensors(self, a: Rows, b: Rows) -> tuple[dict[str, Tensor], Form]:
+        rows, targets, form = checked_rows(self.stream.config, self.stream.device, a, b)
+        return {"a": rows[:, : self.stream.config.d], "b": targets}, form
 
     def _record(self, record: dict[str, Tensor]) -> None:
         content = safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in record.items()})

@@ -56,12 +56,16 @@ class RowLedger:
     def __len__(self) -> int:
         return len(self._live)
 
-    def open(self, count: int, mark: bytes, rows: Tensor | None) -> int:
-        """A new handle for a batch."""
-        handle = self.next_handle
-        self._live[handle] = Batch(count, mark, rows)
+    def open(self, rows: Tensor, keep: bool) -> int:
+        """A new handle for a batch [a, b], (m, d + k), whose rows or else digest are kept."""
+        mark = bytes(_DIGEST_BYTES) if keep else digest(rows)
+        self._live[self.next_handle] = Batch(rows.shape[0], mark, rows if keep else None)
+        return self.issue()
+
+    def issue(self) -> int:
+        """A new handle for rows that will never be deleted."""
         self.next_handle += 1
-        return handle
+        return self.next_handle - 1
 
     def get(self, handle: int) -> Batch:
         """The live batch.
@@ -81,13 +85,38 @@ class RowLedger:
         """The oldest live batch; there must be one."""
         return next(iter(self._live.items()))
 
+    def require_oldest(self, handle: int) -> None:
+        """Whether a live handle is the oldest.
+
+        Raises:
+            InvalidInput: it is not.
+        """
+        oldest, _ = self.oldest()
+        if handle != oldest:
+            raise InvalidInput(
+                "handle",
+                expected=f"the oldest live handle {oldest}",
+                got=handle,
+                hint='deletions="any" deletes in any order',
+            )
+
     def close(self, handle: int) -> None:
         """Forget a live batch."""
         del self._live[handle]
 
-    def shorten(self, handle: int, count: int, rows: Tensor | None) -> None:
-        """Record that the oldest rows of a batch have expired and `count` are left."""
-        self._live[handle] = replace(self._live[handle], count=count, rows=rows, whole=False)
+    def drop_oldest(self, count: int) -> Iterator[tuple[int, Tensor | None, Tensor | None]]:
+        """Record that the `count` oldest rows have expired; yields for each batch that loses rows how many,
+        its rows, and those that are left of it (None where rows are not kept)."""
+        while count:
+            handle, batch = self.oldest()
+            taken = min(count, batch.count)
+            rest = None if batch.rows is None else batch.rows[taken:].clone()
+            if taken == batch.count:
+                self.close(handle)
+            else:
+                self._live[handle] = replace(batch, count=batch.count - taken, rows=rest, whole=False)
+            yield taken, batch.rows, rest
+            count -= taken
 
     def check_rows(self, handle: int, rows: Tensor) -> None:
         """Whether `rows` are what was inserted under a live handle.

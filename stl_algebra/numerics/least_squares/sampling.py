@@ -12,7 +12,7 @@ The residual part is essential: without it a stream whose targets change where l
 reference (R, x, RSS) that is out of date only overestimates tau, so it is renewed when the stream or the kept
 rows have grown by a factor, which costs O(d^3) a logarithmic number of times.
 
-What does not belong here: how the kept rows are summed (`compensated`).
+What does not belong here: how the kept rows are summed (`gram`).
 """
 
 from __future__ import annotations

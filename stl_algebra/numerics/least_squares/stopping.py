@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.least_squares.rows import Rows
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
 
 
@@ -31,7 +34,7 @@ class HeldOutStop:
     on the same held-out rows; s / n2 is all that infinitely many further rows could gain.
 
     Args:
-        a, b: held-out rows (m, d) and targets (m, k), never inserted, m >= 2.
+        a, b: held-out rows (m, d) and targets (m, k) or (m,), never inserted, m >= 2; tensors or arrays.
         tolerance: relative gain that is not worth more rows.
         patience: checks in a row.
         growth: the stream is checked when it has grown by this factor.
@@ -41,19 +44,20 @@ class HeldOutStop:
     """
 
     def __init__(
-        self, a: Tensor, b: Tensor, *, tolerance: float = 0.01, patience: int = 2, growth: float = 1.25
+        self, a: Rows, b: Rows, *, tolerance: float = 0.01, patience: int = 2, growth: float = 1.25
     ) -> None:
-        if a.shape[0] < 2 or b.shape[0] != a.shape[0]:
-            raise InvalidInput(
-                "a, b", expected="at least 2 rows, as many in both", got=(a.shape[0], b.shape[0])
-            )
+        self._a = a if isinstance(a, Tensor) else np.asarray(a)
+        targets = b if isinstance(b, Tensor) else torch.as_tensor(np.array(b))
+        m = self._a.shape[0]
+        if m < 2 or targets.shape[0] != m:
+            raise InvalidInput("a, b", expected="at least 2 rows, as many in both", got=(m, len(targets)))
         if not (tolerance > 0 and patience >= 1 and growth > 1):
             raise InvalidInput(
                 "tolerance, patience, growth",
                 expected="above 0, at least 1, above 1",
                 got=(tolerance, patience, growth),
             )
-        self._a, self._b = a, b.reshape(a.shape[0], -1)
+        self._b = targets.reshape(m, -1)
         self._tolerance, self._patience, self._growth = tolerance, patience, growth
         self._last: tuple[int, Tensor] | None = None
         self._calm = 0
@@ -63,7 +67,8 @@ class HeldOutStop:
         n = stream.rows
         if n == 0 or (self._last is not None and n < self._growth * self._last[0]):
             return None
-        losses = (self._a @ stream.solve().x - self._b).square().sum(1)
+        fitted = torch.as_tensor(stream.predict(self._a)).reshape(self._b.shape)
+        losses = (fitted - self._b.to(fitted.device)).square().sum(1)
         error, gain = float(losses.mean()), math.inf
         if self._last is not None:
             before, old = self._last

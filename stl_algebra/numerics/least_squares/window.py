@@ -6,7 +6,7 @@ over: its suffix factors are computed from the raw rows, newest first. Each row 
 blocks of about d rows, so an update costs O(d^2) amortised, and a row of any size leaves no trace once it
 has left.
 
-What does not belong here: solving (`normal_solve`), handles (`dynamic_least_squares`).
+What does not belong here: solving (`solve`), handles (`ledger`).
 """
 
 from __future__ import annotations

@@ -164,15 +164,16 @@ def test_steps_in_a_basis_are_the_steps_of_the_reduced_problem():
     generator = torch.Generator().manual_seed(0)
     factors = [torch.randn(2, 4, 6, generator=generator, dtype=torch.float64) for _ in range(3)]
     turn = torch.linalg.qr(torch.randn(72, 72, generator=generator, dtype=torch.float64)).Q
-    free = cp_levenberg_marquardt(target, factors, pull=1e-3, iterations=20)
-    everything = cp_levenberg_marquardt(target, factors, pull=1e-3, iterations=20, basis=torch.eye(72))
+    free = cp_levenberg_marquardt(target, factors, schedule=((1e-3, 20),))
+    everything = cp_levenberg_marquardt(target, factors, schedule=((1e-3, 20),), basis=torch.eye(72))
     assert free.loss.tolist() == pytest.approx(everything.loss.tolist(), rel=1e-9)
     few = turn[:, :10]
-    fit = cp_levenberg_marquardt(target, factors, pull=1e-3, iterations=20, basis=few)
+    fit = cp_levenberg_marquardt(target, factors, schedule=((1e-3, 20),), basis=few)
     moved = torch.cat([(a - b).flatten(1) for a, b in zip(fit.factors, factors, strict=True)], dim=1)
     assert (moved - moved @ few @ few.mT).abs().max() < 1e-12
     gradient_left = (
-        fit.objective - cp_levenberg_marquardt(target, fit.factors, pull=1e-3, basis=few).objective
+        fit.objective
+        - cp_levenberg_marquardt(target, fit.factors, schedule=((1e-3, 500),), basis=few).objective
     )
     assert (gradient_left >= 0).all()
     for bad, message in ((2 * few, "orthonormal"), (few[1:], "shape"), (few[:, 0], "shape")):

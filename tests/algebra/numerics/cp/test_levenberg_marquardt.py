@@ -7,7 +7,7 @@ import torch
 
 from stl_algebra import InvalidInput, TileFormat, matmul_tensor
 from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
-from stl_algebra.numerics.cp.levenberg_marquardt import cp_levenberg_marquardt
+from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
 
 
 def random_factors(sides, rank, starts, seed):
@@ -34,8 +34,7 @@ def test_strassen_rank_is_found_from_nearly_every_random_start():
     """All 40 here; where sums round differently a start may end elsewhere, at most one in ten of them."""
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 7, 40, 0)
-    pulled = cp_levenberg_marquardt(target, factors, pull=1e-2, iterations=60)
-    fit = cp_levenberg_marquardt(target, pulled.factors)
+    fit = cp_levenberg_marquardt(target, factors, schedule=((1e-2, 60), (0.0, 500)))
     solved = fit.loss < 1e-20
     assert int(solved.sum()) >= 36
     assert {status for status, done in zip(fit.status, solved, strict=True) if done} == {
@@ -48,9 +47,9 @@ def test_strassen_rank_is_found_from_nearly_every_random_start():
 def test_starts_do_not_influence_each_other():
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 6, 5, 1)
-    together = cp_levenberg_marquardt(target, factors, iterations=40, pull=1e-3)
+    together = cp_levenberg_marquardt(target, factors, schedule=((1e-3, 40),))
     for start in range(5):
-        alone = cp_levenberg_marquardt(target, [u[start] for u in factors], iterations=40, pull=1e-3)
+        alone = cp_levenberg_marquardt(target, [u[start] for u in factors], schedule=((1e-3, 40),))
         assert alone.loss[0] == pytest.approx(float(together.loss[start]), rel=1e-6)
 
 
@@ -60,13 +59,23 @@ def test_frozen_entries_stay_and_the_anchor_pulls():
     frozen = [
         torch.rand(u.shape, generator=torch.Generator().manual_seed(n)) < 0.1 for n, u in enumerate(factors)
     ]
-    fit = cp_levenberg_marquardt(target, factors, frozen=frozen, iterations=30)
+    fit = cp_levenberg_marquardt(target, factors, frozen=frozen, schedule=((0.0, 30),))
     for before, after, mask in zip(factors, fit.factors, frozen, strict=True):
         assert torch.equal(before[mask], after[mask])
         assert not torch.equal(before, after)
-    near = cp_levenberg_marquardt(target, factors, anchor=factors, pull=1e8, iterations=30)
+    near = cp_levenberg_marquardt(target, factors, schedule=((1e8, 30),), options=CPOptions(anchor=factors))
     assert max((a - b).abs().max() for a, b in zip(near.factors, factors, strict=True)) < 1e-6
     assert (near.objective >= near.loss).all()
+
+
+def test_a_pull_balances_the_vectors_of_every_product():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 7, 4, 5)
+    factors[0] = factors[0] * 3
+    fit = cp_levenberg_marquardt(target, factors, schedule=((1e-2, 3000),))
+    norms = torch.stack([u.norm(dim=1) for u in fit.factors])
+    assert (norms - norms.mean(0)).abs().max() <= 1e-5 * norms.max()
+    assert norms.min() > 0.1
 
 
 def test_the_callback_can_end_the_run_and_statuses_say_why():
@@ -91,10 +100,10 @@ def test_the_callback_can_end_the_run_and_statuses_say_why():
         ({"factors": [torch.zeros(1, 4, 2)] * 2}, "3 factors"),
         ({"factors": [torch.zeros(1, 4, 2), torch.zeros(1, 4, 3), torch.zeros(1, 4, 2)]}, r"factors\[1\]"),
         ({"factors": [torch.full((4, 2), float("inf"))] * 3}, r"factors\[0\]: expected finite"),
-        ({"pull": -1.0}, "pull"),
-        ({"damping": float("nan")}, "damping"),
-        ({"iterations": -1}, "iterations"),
-        ({"anchor": [torch.zeros(1, 4, 3)] * 3}, r"anchor\[0\]"),
+        ({"schedule": ((0.0, 5), (-1.0, 5))}, "pull"),
+        ({"schedule": ((0.0, -1),)}, "iterations"),
+        ({"schedule": ()}, "schedule"),
+        ({"options": CPOptions(anchor=[torch.zeros(1, 4, 3)] * 3)}, r"anchor\[0\]"),
         ({"frozen": [torch.zeros(4, 2)] * 2}, "frozen"),
     ],
 )
@@ -102,3 +111,23 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"target": torch.zeros(4, 4, 4), "factors": [torch.ones(1, 4, 2)] * 3} | change
     with pytest.raises(InvalidInput, match=message):
         cp_levenberg_marquardt(arguments.pop("target"), arguments.pop("factors"), **arguments)
+    with pytest.raises(InvalidInput, match="damping"):
+        CPOptions(damping=float("nan"))
+
+
+def test_a_schedule_is_its_stages_run_one_after_the_other():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    factors = random_factors((4, 4, 4), 7, 6, 2)
+    stages = ((1e-2, 20), (1e-3, 20), (0.0, 100))
+    numbers = []
+    fit = cp_levenberg_marquardt(target, factors, schedule=stages, callback=lambda i, _: numbers.append(i))
+    current, spent = factors, 0
+    for stage in stages:
+        last = cp_levenberg_marquardt(target, current, schedule=(stage,))
+        current, spent = last.factors, spent + last.iterations
+    assert all(torch.equal(a, b) for a, b in zip(fit.factors, last.factors, strict=True))
+    assert torch.equal(fit.iterations, spent)
+    assert (fit.status, fit.objective.tolist()) == (last.status, last.objective.tolist())
+    assert numbers == list(range(len(numbers)))
+    cut = cp_levenberg_marquardt(target, factors, schedule=stages, callback=lambda i, _: i == 24)
+    assert cut.iterations.tolist() == [25] * 6

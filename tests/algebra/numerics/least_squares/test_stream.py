@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.accuracy import largest_excess
 from stl_algebra import InvalidInput
+from stl_algebra.numerics.least_squares.sampling import LeverageSampler
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
 
 
@@ -126,6 +127,21 @@ def test_sampling_keeps_little_and_stays_within_eps():
     assert sampled.kept_rows < 0.2 * sampled.rows
     assert automatic.choice.method == "sampled"
     assert "sampled from there" in automatic.choice.reason
+
+
+def test_scores_are_leverages_of_the_augmented_rows():
+    a, b = draw(200, 7)
+    rows = torch.cat([a, b], dim=1)
+    gram = rows.mT @ rows
+    leverage = ((rows @ torch.linalg.inv(gram)) * rows).sum(1)
+    best = torch.linalg.lstsq(a, b).solution
+    errors = (a @ best - b).square()
+    parts = ((a @ torch.linalg.inv(a.mT @ a)) * a).sum(1) + (errors / errors.sum()).squeeze(1)
+    assert torch.allclose(parts, leverage, rtol=1e-10)
+    # The sketch estimates the first part with relative errors of about sqrt(2 / columns).
+    sampler = LeverageSampler(7, 1, 0.1, 0, torch.device("cpu"), columns=20_000)
+    sampler.renew(gram)
+    assert torch.allclose(sampler.scores(a, b), leverage, rtol=0.06)
 
 
 HOSTILE = ["gaussian", "rotated", "coherent", "rotating", "adaptive-targets", "adaptive-rows"]
