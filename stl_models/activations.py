@@ -1,8 +1,10 @@
 """Capturing activations and weights of a transformers model on a text, for scoring on real matrices.
 
-Writes one safetensors file: for every captured linear layer NAME.x (N, K), NAME.w (K, M) and
-NAME.calibration (N', K), and metadata that says which model, text and command made it. Nothing is
-downloaded: model and tokenizer come from a local folder.
+Writes one safetensors file. For every captured linear layer NAME: `NAME.x` (N, K), rows of the test
+windows; `NAME.calibration` (N', K), rows of the other windows; `NAME.w` (K, M); and, once for layers that
+read the same input, the mean and covariance of all rows of the calibration windows (`NAME.count`, `.mean`,
+`.deviation`, `.root`: see `stl_algebra.numerics.moments`). Metadata say which model, text and command made
+it, and which layer's moments are whose. Nothing is downloaded: model and tokenizer come from a local folder.
 """
 
 from __future__ import annotations
@@ -10,54 +12,99 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
+from torch import nn
 
-from stl_algebra.errors import InvalidInput, Unavailable
+from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
 from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
+from stl_kernels.layers.dense import is_dense, read_dense
+from stl_models.captured import SETTLED, Captured, gather
+from stl_models.loading import Loaded, forward_of, load, tokens_of
+from stl_models.recording import record
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """What to capture.
+
+    Attributes:
+        layers: shell patterns of module names; linear layers that match any are captured, but for those that
+            match a pattern after a "!".
+        rows: test rows of every layer, and as many calibration rows, that the file keeps.
+        moment_rows: rows that moments are taken from; fewer where the text ends, which is reported.
+        length: tokens per window.
+        seed: of the choice of windows and rows.
+
+    Raises:
+        InvalidInput: a value is out of range.
+    """
+
+    layers: tuple[str, ...] = ("*",)
+    rows: int = 512
+    moment_rows: int = 24_000
+    length: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "layers", (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+        )
+        for name, least in (("rows", 1), ("moment_rows", SETTLED), ("length", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInput(name, expected=f"a number of at least {least}", got=value)
+
+    def matches(self, name: str) -> bool:
+        """Whether a module of this name is asked for."""
+        wanted = [p for p in self.layers if not p.startswith("!")] or ["*"]
+        refused = [p[1:] for p in self.layers if p.startswith("!")]
+        return any(fnmatch.fnmatchcase(name, p) for p in wanted) and not any(
+            fnmatch.fnmatchcase(name, p) for p in refused
+        )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a file says about itself: the licence of model and text, the command that made it."""
+
+    licence: str = ""
+    command: str = ""
 
 
 def capture(
     model_folder: str | Path,
     text_file: str | Path,
     out: str | Path,
-    *,
-    layers: tuple[str, ...] = ("*",),
-    rows: int = 512,
-    length: int = 128,
-    seed: int = 0,
-    licence: str = "",
-    command: str = "",
+    options: CaptureOptions | None = None,
+    labels: Labels | None = None,
     progress: Progress | None = None,
-) -> Path:
-    """Run the model over the text and keep `rows` test and `rows` calibration rows of every matching layer.
+) -> Captured:
+    """Run the model over windows of the text; keep few rows of every layer, and the moments of many.
 
-    Token positions are drawn at random from disjoint parts of the text (test rows from the second half of the
-    windows), so that rows of one tile are unrelated and calibration never sees the test text.
+    Windows are drawn at random; test rows are from those later in the text, calibration rows and moments
+    from the earlier ones, so that no window serves both. Rows of a tile are unrelated positions. Memory:
+    8 K^2 bytes for every distinct input, beside the model.
 
     Args:
-        model_folder: a local folder that transformers' AutoModel and AutoTokenizer read.
+        model_folder: a local folder with a model whose forward takes token ids, and its tokenizer.
         text_file: UTF-8 text.
         out: the file to write.
-        layers: shell patterns of module names; linear layers that match any are captured.
-        rows: rows of each kind and layer.
-        length: tokens per window.
-        seed: of the choice of rows.
-        licence: of model and text, stored with the file.
-        command: stored with the file.
+        options: layers, numbers of rows, length of windows, seed.
+        labels: stored with the file.
         progress: called per window.
 
     Raises:
         Unavailable: transformers is not installed, or the output cannot be written.
-        InvalidInput: no such folder or file, not a model, no layer matches (lists some), text too short.
+        InvalidInput: no such folder or file, not a model that runs on token ids, no layer matches (lists
+            some) or none has rows enough (says why), text too short.
     """
+    options, labels = options or CaptureOptions(), labels or Labels()
     folder, text_path = Path(model_folder), Path(text_file)
     if not folder.is_dir():
         raise InvalidInput(
@@ -65,99 +112,73 @@ def capture(
         )
     if not text_path.is_file():
         raise InvalidInput("text", expected="an existing text file", got=str(text_file))
-    if rows < 1 or length < 2:
-        raise InvalidInput("rows, length", expected="at least 1 row and 2 tokens", got=(rows, length))
     text = text_path.read_text(encoding="utf-8", errors="replace")
-    model, tokenizer = _load(folder)
-    chosen = _matching_layers(model, layers)
-    tokens = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-    windows = [tokens[i : i + length] for i in range(0, len(tokens) - length + 1, length)]
-    rng = np.random.default_rng(seed)
-    needed = max(2, 2 * -(-rows // max(1, length // 8)))
-    if len(windows) < 2:
-        raise InvalidInput("text", expected=f"at least {2 * length} tokens", got=f"{len(tokens)} tokens")
-    picked = np.sort(rng.permutation(len(windows))[: min(needed, len(windows))])
-    gathered = _run(model, chosen, [windows[i] for i in picked], progress)
-    tensors: dict[str, torch.Tensor] = {}
-    half = len(picked) // 2 * length
-    for name, (module, activations) in gathered.items():
-        for key, part in (("calibration", activations[:half]), ("x", activations[half:])):
-            if len(part) < rows:
-                raise InvalidInput("rows", expected=f"at most {len(part)} for this text", got=rows)
-            index = torch.from_numpy(rng.choice(len(part), rows, replace=False))
-            tensors[f"{name}.{key}"] = part[index].to(torch.float16).contiguous()
-        tensors[f"{name}.w"] = _weight(module).to(torch.float16).contiguous()
+    loaded = load(folder)
+    chosen, skipped = _choose(loaded, options)
+    windows = _windows(tokens_of(loaded, text), options)
+    groups = record(
+        chosen, windows, forward_of(loaded), rows=options.rows, seed=options.seed, progress=progress
+    )
+    gathered = gather(loaded.model, chosen, groups, options.rows, len(windows))
+    skipped.update(gathered.skipped)
+    if not gathered.layers:
+        shown = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
+        raise InvalidInput("layers", expected="a layer that can be captured", got=f"none ({shown})")
     metadata = {
-        "stl_capture_version": "1",
+        "stl_capture_version": "2",
         "model": folder.name,
         "text": json.dumps({"name": text_path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()}),
-        "licence": licence,
-        "command": command,
+        "moments": json.dumps(gathered.moments_of),
+        "skipped": json.dumps(skipped),
+        "licence": labels.licence,
+        "command": labels.command,
         "version": __version__,
     }
-    return write_atomically(out, save(tensors, metadata))
+    path = write_atomically(out, save(gathered.tensors, metadata))
+    return Captured(path, tuple(gathered.layers), skipped)
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
-    try:
-        from transformers import AutoModel, AutoTokenizer
-    except ImportError as error:
-        raise Unavailable("capture needs transformers: pip install 'stl-algebra[models]'") from error
-    try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(
-            "model", expected="a folder that AutoModel reads", got=f"{folder}: {first}"
-        ) from error
-    return model.eval(), tokenizer
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    # GPT-2's Conv1D is a linear layer with its weight stored as (K, M).
-    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
-
-
-def _weight(module: torch.nn.Module) -> torch.Tensor:
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
-    return (weight.T if isinstance(module, torch.nn.Linear) else weight).detach()
-
-
-def _matching_layers(model: torch.nn.Module, patterns: tuple[str, ...]) -> dict[str, torch.nn.Module]:
-    linear = {name: m for name, m in model.named_modules() if _is_linear(m)}
-    chosen = {n: m for n, m in linear.items() if any(fnmatch.fnmatchcase(n, p) for p in patterns)}
+def _choose(loaded: Loaded, options: CaptureOptions) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Layers to record, and those left out before the model runs, with the reason."""
+    modules = dict(loaded.model.named_modules())
+    linear = {n: m for n, m in modules.items() if is_dense(m) and not isinstance(m, nn.Embedding)}
+    matching = {n: m for n, m in modules.items() if n and options.matches(n)}
+    chosen: dict[str, nn.Module] = {}
+    skipped: dict[str, str] = {}
+    for name, module in matching.items():
+        if name not in linear and not hasattr(module, "in_features"):
+            continue
+        try:
+            weight = read_dense(module, name).weight
+        except InvalidInput as error:
+            skipped[name] = f"{error.expected} needed, got {error.got}"
+            continue
+        if f"{name}.weight" in loaded.missing:
+            skipped[name] = "the model's files do not hold its weights"
+        elif not bool(weight.any()):
+            skipped[name] = "its weights are all zero"
+        else:
+            chosen[name] = module
     if not chosen:
-        shown = ", ".join(list(linear)[:6])
+        shown = ", ".join(list(linear)[:6]) or "none: it has no linear layers"
+        why = "".join(f"; {name}: {reason}" for name, reason in list(skipped.items())[:2])
         raise InvalidInput(
-            "layers", expected=f"a pattern that matches a linear layer such as {shown}", got=patterns
-        )
-    return chosen
+            "layers", expected=f"a pattern that matches a linear layer such as {shown}",
+            got=f"{', '.join(options.layers)}{why}",
+        )  # fmt: skip
+    return chosen, skipped
 
 
-def _run(
-    model: torch.nn.Module,
-    layers: dict[str, torch.nn.Module],
-    windows: list[list[int]],
-    progress: Progress | None,
-) -> dict[str, tuple[torch.nn.Module, torch.Tensor]]:
-    seen: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
-
-    def hook(name: str) -> Callable[[torch.nn.Module, tuple[Any, ...]], None]:
-        def record(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            seen[name].append(inputs[0].detach().reshape(-1, inputs[0].shape[-1]).to(torch.float16))
-
-        return record
-
-    handles = [module.register_forward_pre_hook(hook(name)) for name, module in layers.items()]
-    try:
-        with torch.no_grad():
-            for number, window in enumerate(windows):
-                model(input_ids=torch.tensor([window]))
-                if progress:
-                    progress("capture", number + 1, len(windows))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: (layers[name], torch.cat(parts)) for name, parts in seen.items() if parts}
+def _windows(tokens: list[int], options: CaptureOptions) -> list[tuple[list[int], bool]]:
+    """Windows with whether they are for testing: calibration first."""
+    length = options.length
+    whole = [tokens[i : i + length] for i in range(0, len(tokens) - length + 1, length)]
+    if len(whole) < 2:
+        raise InvalidInput("text", expected=f"at least {2 * length} tokens", got=f"{len(tokens)} tokens")
+    # At most an eighth of a window's positions are kept, so that rows are of many contexts.
+    testing = min(-(-options.rows // max(1, length // 8)), len(whole) // 2)
+    calibrating = max(testing, -(-options.moment_rows // length))
+    drawn = np.random.default_rng(options.seed).permutation(len(whole))[: testing + calibrating]
+    picked = [whole[i] for i in np.sort(drawn)]
+    first_test = len(picked) - testing
+    return [(window, number >= first_test) for number, window in enumerate(picked)]

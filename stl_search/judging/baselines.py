@@ -3,7 +3,8 @@
 Every baseline is a function (pair, ratio, seed) -> approximate X @ W that spends N K M / ratio
 multiplications at run time (work on W alone is free, as it is for encoders). Methods that estimate the
 product get the single scalar that is best on the very matrices, which favours them. Methods that
-calibrate see `pair.calibration` only.
+calibrate see `pair.calibration_moments` only. Those "on exact tiles" have dense factors, or a pattern that
+whole tiles share, and run them by our exact <4,4,4>: their ratio is 64 / rank times that of what they run.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy import linalg
+from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import Array
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.numerics.moments import Moments
 from stl_algebra.numerics.sketches import count_sketch, gaussian_sketch
+from stl_search.judging import fitted
 from stl_search.judging.sampled import SampledError, compare, exact_product
 from stl_search.matrices.pair import MatrixPair
+
+_EXACT = TileFormat(4, 4, 4)
+#: How many times fewer multiplications exact tiles take than the definition.
+EXACT_GAIN = _EXACT.products / rank_of_exact(_EXACT)
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,11 @@ class Baseline:
     ratio: float | None = None
 
 
+@lru_cache(maxsize=8)
+def _moments(pair: MatrixPair) -> Moments:
+    return pair.calibration_moments
+
+
 def _kept(pair: MatrixPair, ratio: float) -> int:
     """Inner positions that equal multiplications pay for."""
     return max(1, round(int(pair.x.shape[1]) / ratio))
@@ -57,10 +71,16 @@ def _uniform_sampling(pair: MatrixPair, ratio: float, seed: int) -> Array:
     return _best_scalar(pair.x[:, rows] @ pair.w[rows], pair)
 
 
+def _by_norm(pair: MatrixPair) -> NDArray[np.int64]:
+    """Inner positions, that of largest |x_l| |w_l| first."""
+    weight = np.sqrt(np.diag(_moments(pair).second)) * np.linalg.norm(pair.w, axis=1)
+    order: NDArray[np.int64] = np.argsort(-weight, kind="stable")
+    return order
+
+
 def _norm_sampling(pair: MatrixPair, ratio: float, seed: int) -> Array:
     # The deterministic form of Drineas, Kannan, Mahoney 2006: the largest |x_l| |w_l|, from calibration.
-    weight = np.linalg.norm(pair.calibration, axis=0) * np.linalg.norm(pair.w, axis=1)
-    rows = np.argsort(-weight, kind="stable")[: _kept(pair, ratio)]
+    rows = _by_norm(pair)[: _kept(pair, ratio)]
     return _best_scalar(pair.x[:, rows] @ pair.w[rows], pair)
 
 
@@ -79,67 +99,81 @@ def _svd_rank(pair: MatrixPair, ratio: float) -> int:
 
 
 @lru_cache(maxsize=4)
-def _svd_of_weights(pair: MatrixPair) -> tuple[Array, Array, Array]:
-    u, s, v = linalg.svd(pair.w, full_matrices=False)
-    return u, s, v
+def _svd_of_weights(pair: MatrixPair) -> fitted.LowRank:
+    return fitted.LowRank(pair.w, np.eye(len(pair.w)))
 
 
 @lru_cache(maxsize=4)
-def _svd_in_activation_metric(pair: MatrixPair) -> tuple[Array, Array, Array, Array]:
-    root = linalg.cholesky(_damped_second_moment(pair))
-    u, s, v = linalg.svd(root @ pair.w, full_matrices=False)
-    return root, u, s, v
+def _svd_in_second_moment(pair: MatrixPair) -> fitted.LowRank:
+    return fitted.LowRank(pair.w, fitted.with_ridge(_moments(pair).second, fitted.ridge_for(_moments(pair))))
+
+
+@lru_cache(maxsize=4)
+def _svd_in_covariance(pair: MatrixPair) -> fitted.LowRank:
+    return fitted.LowRank(pair.w, _metric(pair))
+
+
+def _metric(pair: MatrixPair) -> Array:
+    return fitted.with_ridge(_moments(pair).covariance, fitted.ridge_for(_moments(pair)))
+
+
+def _with_bias(pair: MatrixPair, v: Array) -> Array:
+    out: Array = pair.x @ v + fitted.shift(pair.w, v, _moments(pair))
+    return out
 
 
 def _svd(pair: MatrixPair, ratio: float, seed: int) -> Array:
-    u, s, v = _svd_of_weights(pair)
-    r = _svd_rank(pair, ratio)
-    return pair.x @ ((u[:, :r] * s[:r]) @ v[:r])
-
-
-def _damped_second_moment(pair: MatrixPair) -> Array:
-    h: Array = pair.calibration.T @ pair.calibration
-    return h + 0.01 * np.mean(np.diag(h)) * np.eye(len(h))
+    return pair.x @ _svd_of_weights(pair).cut(_svd_rank(pair, ratio))
 
 
 def _activation_svd(pair: MatrixPair, ratio: float, seed: int) -> Array:
     # min |X (W - AB)|: truncate the SVD of R W with R^T R the second moment of the calibration rows.
-    root, u, s, v = _svd_in_activation_metric(pair)
-    r = _svd_rank(pair, ratio)
-    return pair.x @ linalg.solve_triangular(root, (u[:, :r] * s[:r]) @ v[:r])
+    return pair.x @ _svd_in_second_moment(pair).cut(_svd_rank(pair, ratio))
 
 
-def _groups_of_four(w: Array) -> Array:
-    return np.pad(w, ((0, -len(w) % 4), (0, 0)))
+def _pivoted(pair: MatrixPair, ratio: float, multiple: int = 1) -> Array:
+    inner, outer = (int(n) for n in pair.w.shape)
+    rank = fitted.pivoted_rank(inner, outer, ratio)
+    if rank < min(inner, outer):
+        rank = max(1, rank - rank % multiple)
+    return _with_bias(pair, _svd_in_covariance(pair).cut(rank))
 
 
 def _two_four_magnitude(pair: MatrixPair, ratio: float, seed: int) -> Array:
-    w = _groups_of_four(pair.w)
-    grouped = np.abs(w).reshape(-1, 4, w.shape[1])
-    rank = np.argsort(np.argsort(-grouped, axis=1, kind="stable"), axis=1, kind="stable")
-    kept = np.where((rank < 2).reshape(w.shape), w, 0.0)
-    return pair.x @ kept[: len(pair.w)]
+    return pair.x @ np.where(fitted.two_of_four(np.abs(pair.w)), pair.w, 0.0)
+
+
+def _two_four_wanda(pair: MatrixPair, ratio: float, seed: int) -> Array:
+    return pair.x @ np.where(fitted.wanda_mask(pair.w, _moments(pair)), pair.w, 0.0)
+
+
+@lru_cache(maxsize=4)
+def _sparse_gpt(pair: MatrixPair) -> Array:
+    return fitted.sparse_gpt(pair.w, _moments(pair))
 
 
 def _two_four_sparsegpt(pair: MatrixPair, ratio: float, seed: int) -> Array:
-    """Frantar and Alistarh 2023: prune two of four by w^2 / (U_ii)^2, push the error on through U.
+    return pair.x @ _sparse_gpt(pair)
 
-    U is the upper Cholesky factor of the inverse second moment; input features are the rows of W here.
-    """
-    w = _groups_of_four(pair.w).copy()
-    h = np.pad(_damped_second_moment(pair), (0, len(w) - len(pair.w)))
-    h[np.arange(len(pair.w), len(w)), np.arange(len(pair.w), len(w))] = 1.0
-    upper = linalg.cholesky(linalg.inv(h))
-    for start in range(0, len(w), 4):
-        score = (w[start : start + 4] / np.diag(upper)[start : start + 4, None]) ** 2
-        order = np.argsort(np.argsort(score, axis=0, kind="stable"), axis=0, kind="stable")
-        drop = order < 2
-        for offset in range(4):
-            i = start + offset
-            error = np.where(drop[offset], w[i], 0.0) / upper[i, i]
-            w[i:] -= np.outer(upper[i, i:], error)
-            w[i] = np.where(drop[offset], 0.0, w[i])
-    return pair.x @ w[: len(pair.w)]
+
+def _two_four_refit(pair: MatrixPair, ratio: float, seed: int) -> Array:
+    start = _sparse_gpt(pair)
+    return _with_bias(pair, fitted.refit(pair.w, start, start != 0, _metric(pair)))
+
+
+def _two_four_on_tiles(pair: MatrixPair, ratio: float, seed: int) -> Array:
+    mask = fitted.tile_mask(pair.w, _moments(pair), _EXACT.k)
+    return _with_bias(pair, fitted.refit(pair.w, pair.w, mask, _metric(pair)))
+
+
+def _share_of_tiles(pair: MatrixPair, ratio: float, seed: int) -> Array:
+    """Exact tiles on the inner positions of largest |x_l| |w_l|, as many as are paid for."""
+    size = int(pair.x.shape[1])
+    if ratio <= EXACT_GAIN:
+        return exact_product(pair)[0]
+    kept = _EXACT.k * round(size / _EXACT.k * EXACT_GAIN / ratio)
+    rows = _by_norm(pair)[: max(kept, _EXACT.k)]
+    return _best_scalar(pair.x[:, rows] @ pair.w[rows], pair)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -163,9 +197,37 @@ BASELINES: dict[str, Baseline] = {
         Baseline(
             "activation-aware SVD", "truncated SVD in the metric of the calibration rows", _activation_svd
         ),
+        Baseline(
+            "low rank, pivoted",
+            "the same about the mean, with an identity block: q (K + M - q) multiplications a row",
+            lambda p, r, s: _pivoted(p, r),
+        ),
         Baseline("2:4 magnitude", "two of four weights by magnitude", _two_four_magnitude, ratio=2.0),
+        Baseline("2:4 Wanda", "two of four weights by |w||x|", _two_four_wanda, ratio=2.0),
         Baseline(
             "2:4 SparseGPT", "two of four weights with SparseGPT's update", _two_four_sparsegpt, ratio=2.0
+        ),
+        Baseline(
+            "2:4 SparseGPT, refit",
+            "its pattern, with the best weights and bias on it by least squares",
+            _two_four_refit,
+            ratio=2.0,
+        ),
+        Baseline(
+            "exact tiles on a share",
+            "exact <4,4,4> on the inner positions of largest |x_l||w_l|, best scalar",
+            _share_of_tiles,
+        ),
+        Baseline(
+            "low rank on exact tiles",
+            "low rank, pivoted, both of its products by exact <4,4,4>",
+            lambda p, r, s: _pivoted(p, r / EXACT_GAIN, _EXACT.k),
+        ),
+        Baseline(
+            "2:4 on exact tiles",
+            "two of four 4x4 tiles of W, refitted, on exact <4,4,4> (whose encoded weights are 2:4 then)",
+            _two_four_on_tiles,
+            ratio=2.0 * EXACT_GAIN,
         ),
     )
 }

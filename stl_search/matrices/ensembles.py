@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.moments import Moments
 from stl_search.matrices.pair import MatrixPair, make_pair
+
+#: Calibration rows that moments are taken from, for each entry of a row.
+CALIBRATION_ROWS = 16
 
 Ensemble = Callable[[np.random.Generator, int, int], NDArray[np.float64]]
 
@@ -42,7 +46,7 @@ ENSEMBLES: dict[str, tuple[str, Ensemble]] = {
 
 
 def random_pair(ensemble: str, size: int = 512, seed: int = 0) -> MatrixPair:
-    """A square pair of a random ensemble, with as many calibration rows.
+    """A square pair of a random ensemble: as many calibration rows, and the moments of 16 times as many.
 
     Raises:
         InvalidInput: unknown ensemble.
@@ -51,7 +55,8 @@ def random_pair(ensemble: str, size: int = 512, seed: int = 0) -> MatrixPair:
         raise InvalidInput("ensemble", expected=f"one of {', '.join(ENSEMBLES)}", got=repr(ensemble))
     summary, draw = ENSEMBLES[ensemble]
     rng = np.random.default_rng([seed, size, list(ENSEMBLES).index(ensemble)])
-    rows = draw(rng, 2 * size, size)
-    return make_pair(
-        ensemble, rows[:size], draw(rng, size, size), rows[size:], f"{summary}, size {size}, seed {seed}"
-    )
+    # One draw, because the rows of an ensemble have directions in common; only the first ones are kept.
+    rows = draw(rng, (1 + CALIBRATION_ROWS) * size, size)
+    source = f"{summary}, size {size}, seed {seed}"
+    pair = make_pair(ensemble, rows[:size], draw(rng, size, size), rows[size : 2 * size], source)
+    return pair.with_moments(Moments.of(rows[size:]))

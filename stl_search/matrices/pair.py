@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.moments import Moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class MatrixPair:
         calibration: (N', K) other rows of the same source, for baselines and layers that may look at data;
             x itself is never shown to them.
         source: one line about the origin.
+        moments: mean and second moment of calibration rows, of many more than are kept; None where only
+            the kept ones are known.
     """
 
     name: str
@@ -29,6 +32,26 @@ class MatrixPair:
     w: Array
     calibration: Array
     source: str = ""
+    moments: Moments | None = None
+
+    @property
+    def calibration_moments(self) -> Moments:
+        """What methods that calibrate see: `moments`, else those of the calibration rows."""
+        return self.moments if self.moments is not None else Moments.of(self.calibration)
+
+    def with_moments(self, moments: Moments) -> MatrixPair:
+        """The same pair with moments of its calibration source.
+
+        Raises:
+            InvalidInput: they are of rows of another size.
+        """
+        if moments.size != self.w.shape[0]:
+            raise InvalidInput(
+                f"matrices {self.name}, moments",
+                expected=f"those of rows of {self.w.shape[0]} entries",
+                got=f"{moments.size} entries",
+            )
+        return replace(self, moments=moments)
 
 
 def make_pair(
