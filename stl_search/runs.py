@@ -25,7 +25,7 @@ from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
 from stl_search.study.plan import Settings
 from stl_search.study.queue import finished_algorithms, trial_table
-from stl_search.study.run_folder import Run, read_run, start_run
+from stl_search.study.run_folder import Run, read_run, read_trials, start_run, write_trials
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.workers import State, search
 
@@ -160,7 +160,9 @@ def finish(
         return None
     winners = choose_winners(found, run.settings.dtype)
     write_winners(run.folder, winners)
-    content = collect(run, winners, pairs, trial_table(study, limit), progress)
+    trials_table = trial_table(study, limit, run.settings.arms())
+    write_trials(run.folder, trials_table)
+    content = collect(run, winners, pairs, trials_table, progress)
     write_report(content, run.folder)
     return content
 
@@ -170,6 +172,8 @@ def report_again(
 ) -> Content:
     """Write the report of a run folder again, from its storage and encoders files: `stl-search report`.
 
+    Where a published folder came without its storage, the table of trials is the one that it keeps.
+
     Raises:
         InvalidInput: no run there, no winners, damaged files, or unknown matrices.
         Unavailable: the storage does not answer.
@@ -177,8 +181,11 @@ def report_again(
     stored = read_run(folder)
     pairs = load_pairs(matrices or stored.matrices)
     winners = read_winners(stored.folder)
-    study = open_study(open_storage(stored.storage_url), stored.study_name, stored.settings)
-    content = collect(stored, winners, pairs, trial_table(study), progress)
+    table = None if stored.has_storage else read_trials(stored.folder)
+    if table is None:
+        study = open_study(open_storage(stored.storage_url), stored.study_name, stored.settings)
+        table = trial_table(study, asked=stored.settings.arms())
+    content = collect(stored, winners, pairs, table, progress)
     write_report(content, stored.folder)
     return content
 

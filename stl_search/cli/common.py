@@ -151,7 +151,15 @@ def conclude(content: Content, as_json: bool) -> None:
             }
             for rank, w in content.winners.items()
         }
-        echo_json({"folder": str(content.run.folder), "winners": winners, "report": str(report)})
+        echo_json(
+            {
+                "folder": str(content.run.folder),
+                "winners": winners,
+                "report": str(report),
+                "standing": {s.matrices: [s.place, s.of] for s in content.standing},
+                "untried_groups": content.untried,
+            }
+        )
         return
     out.print(
         f"[bold]{chosen.algorithm.name}[/], {chosen.algorithm.tile} rank {chosen.algorithm.rank}: "
@@ -159,5 +167,9 @@ def conclude(content: Content, as_json: bool) -> None:
         f"white NMSE {chosen.scores.nmse:.4g}, A {chosen.scores.amplification:.4g}",
         soft_wrap=True,
     )
-    out.print(chosen.verification.message, soft_wrap=True)
+    out.print(content.exactness, soft_wrap=True)
+    if content.headline:
+        out.print(content.headline, markup=False, soft_wrap=True)
+    if content.untried:
+        out.print(f"no trial of {', '.join(content.untried)}: give more time", markup=False, soft_wrap=True)
     out.print(f"report: {report}", soft_wrap=True)

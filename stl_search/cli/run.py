@@ -17,8 +17,9 @@ from stl_search.cli.common import (
     json_option,
     progress_bar,
 )
+from stl_search.judging.baselines import BASELINES
 from stl_search.matrices.readers import MATRICES_HELP
-from stl_search.runs import DEFAULT_MATRICES, default_folder, load_pairs, search_and_report
+from stl_search.runs import DEFAULT_BUDGET, DEFAULT_MATRICES, default_folder, load_pairs, search_and_report
 from stl_search.study.plan import Settings
 from stl_search.study.run_folder import Run
 from stl_search.study.strategies.base import STRATEGIES
@@ -40,7 +41,11 @@ from stl_search.study.strategies.base import STRATEGIES
     help="What to score on; repeatable. " + MATRICES_HELP,
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Work off this many entries of the plan.")
-@click.option("--budget", type=Duration(), help='Or search for this long: "90s", "5m". Default 60s.')
+@click.option(
+    "--budget",
+    type=Duration(),
+    help='Or search for this long: "90s", "5m"; scoring comes after. Default 60s.',
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
@@ -92,6 +97,12 @@ def run(
     pairs = load_pairs(matrices)
     folder = folder or default_folder(settings)
     started = Run(folder, settings, tuple(matrices), storage, command_line(), strategy)
+    if trials is None:
+        err.print(
+            f"{budget or DEFAULT_BUDGET:g} s are for the search; trials under way then, scoring on "
+            f"{len(pairs)} matrices with {len(BASELINES)} baselines and the report come after",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
     with progress_bar("run") as progress:
         result = search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
     if result.interrupted:

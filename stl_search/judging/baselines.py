@@ -18,14 +18,16 @@ import torch
 from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import Array
+from stl_algebra.algorithms.scores import amplification
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.numerics.moments import Moments
 from stl_algebra.numerics.sketches import count_sketch, gaussian_sketch
 from stl_search.judging import fitted
 from stl_search.judging.sampled import SampledError, compare, exact_product
 from stl_search.matrices.pair import MatrixPair
+from stl_search.matrices.tiling import tile_colour
 
 _EXACT = TileFormat(4, 4, 4)
 #: How many times fewer multiplications exact tiles take than the definition.
@@ -42,6 +44,7 @@ class Baseline:
         product: (pair, ratio, seed) -> approximation of X @ W, (N, M).
         random: results depend on the seed.
         ratio: the only ratio it has (2 for 2:4 sparsity), None for any.
+        tiled: how many of its products, one after the other, run on exact tiles and round like these.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Baseline:
     product: Callable[[MatrixPair, float, int], Array]
     random: bool = False
     ratio: float | None = None
+    tiled: int = 0
 
 
 @lru_cache(maxsize=8)
@@ -217,20 +221,28 @@ BASELINES: dict[str, Baseline] = {
             "exact tiles on a share",
             "exact <4,4,4> on the inner positions of largest |x_l||w_l|, best scalar",
             _share_of_tiles,
+            tiled=1,
         ),
         Baseline(
             "low rank on exact tiles",
             "low rank, pivoted, both of its products by exact <4,4,4>",
             lambda p, r, s: _pivoted(p, r / EXACT_GAIN, _EXACT.k),
+            tiled=2,
         ),
         Baseline(
             "2:4 on exact tiles",
             "two of four 4x4 tiles of W, refitted, on exact <4,4,4> (whose encoded weights are 2:4 then)",
             _two_four_on_tiles,
             ratio=2.0 * EXACT_GAIN,
+            tiled=1,
         ),
     )
 }
+
+
+def exact_tiles_amplification(pair: MatrixPair) -> float:
+    """A of our exact <4,4,4> on the tiles of a pair."""
+    return amplification(exact_algorithm(_EXACT), tile_colour(pair, _EXACT))
 
 
 def baseline_error(

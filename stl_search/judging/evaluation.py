@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.progress import Progress
-from stl_search.judging.baselines import BASELINES, baseline_error
+from stl_search.judging.baselines import BASELINES, baseline_error, exact_tiles_amplification
 from stl_search.judging.sampled import matrix_scores
 from stl_search.matrices.pair import MatrixPair
 
@@ -22,9 +23,10 @@ class Row:
         ratio: multiplication ratio.
         matrices: name of the pair.
         nmse, spectral: sampled errors.
-        coloured_nmse, amplification: closed forms in the colour of the tiles; 0 for baselines.
-        total: sampled nmse plus the rounding term at the dtype (encoders), nmse (baselines, whose
-            rounding is that of any dense product).
+        coloured_nmse: closed form in the colour of the tiles; 0 for baselines.
+        amplification: in that colour; 0 for baselines that round like any dense product, that of each of
+            their products for those on exact tiles.
+        total: sampled nmse plus the rounding term at the dtype.
     """
 
     method: str
@@ -63,6 +65,7 @@ def evaluate(
             progress(what, done, steps)
 
     for pair in pairs:
+        tiles = exact_tiles_amplification(pair)
         for algorithm in algorithms:
             s = matrix_scores(algorithm, pair, dtype)
             rows.append(
@@ -76,8 +79,12 @@ def evaluate(
         for name, baseline in BASELINES.items():
             for ratio in [baseline.ratio] if baseline.ratio else ratios:
                 e = baseline_error(name, pair, ratio)
+                amplified = baseline.tiled * tiles
+                total = e.nmse + rounding_constant(dtype) * amplified
                 rows.append(
-                    Row(name, "baseline", "", 0, ratio, pair.name, e.nmse, e.spectral, 0.0, 0.0, e.nmse)
-                )
+                    Row(
+                        name, "baseline", "", 0, ratio, pair.name, e.nmse, e.spectral, 0.0, amplified, total
+                    )
+                )  # fmt: skip
             step(pair.name)
     return rows

@@ -15,6 +15,7 @@ from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
 from stl_search.judging.evaluation import Row, evaluate
 from stl_search.matrices.pair import MatrixPair
+from stl_search.report.standing import Standing, headline, standings
 from stl_search.study.run_folder import Run
 
 #: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.
@@ -31,7 +32,7 @@ class Content:
         chosen: the winner of the rank asked for, or the nearest one.
         rows: errors of winners and baselines on every pair.
         pairs: names and sources of the pairs.
-        trials: counts by state and best totals by family and group.
+        trials: counts by state and best totals by family and group, as `study.queue.trial_table` gives them.
         made: date, versions, machine.
     """
 
@@ -42,6 +43,36 @@ class Content:
     pairs: list[tuple[str, str]]
     trials: dict[str, Any]
     made: dict[str, str]
+
+    @property
+    def exactness(self) -> str:
+        """What is proven of the chosen winner, in a word where nothing is."""
+        return self.chosen.verification.message if self.chosen.exact else "approximate"
+
+    @property
+    def standing(self) -> list[Standing]:
+        """Where the chosen winner stands among the baselines that save as much, on every pair."""
+        algorithm = self.chosen.algorithm
+        return standings(self.rows, [algorithm.ratio], [algorithm.rank])
+
+    @property
+    def headline(self) -> str:
+        """The same in a sentence."""
+        return headline(self.standing)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Where the best encoders of each ratio stand, on every pair."""
+        return standings(self.rows, sorted({*_BASELINE_RATIOS, self.chosen.algorithm.ratio}))
+
+    @property
+    def untried(self) -> list[str]:
+        """Groups that were asked for and had no trial."""
+        tried = {
+            row["group"] for row in self.trials["arms"] if row["count"] or row.get("without_candidate", 0)
+        }
+        known = {row["group"] for row in self.trials["arms"]}
+        return [g for g in self.run.settings.groups if g in known and g not in tried]
 
     def rows_at(self, matrices: str) -> list[Row]:
         """Rows for one pair: the chosen winner and every baseline at the nearest ratio, best first."""
@@ -85,4 +116,5 @@ def collect(
 
 def _described(pair: MatrixPair) -> str:
     x, w = pair.x.shape, pair.w.shape
-    return f"X {x[0]}x{x[1]}, W {w[0]}x{w[1]}, {len(pair.calibration)} calibration rows; {pair.source}"
+    rows = pair.calibration_moments.count if pair.moments else len(pair.calibration)
+    return f"X {x[0]}x{x[1]}, W {w[0]}x{w[1]}, calibrated on {rows} rows; {pair.source}"

@@ -11,14 +11,24 @@ import plotly.graph_objects as go
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.scores import column_row_nmse
+from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.groups import FiniteGroup
 from stl_algebra.precision import precision
 from stl_algebra.representations import fourier_basis
+from stl_search.judging.baselines import BASELINES
 from stl_search.pictures.style import ACCENT, HALF_WIDTH, PLOTLY_LAYOUT, SERIES
 from stl_search.report.content import Content
 
 #: Below this an error is drawn at the edge of a logarithmic axis.
 _FLOOR = 1e-7
+
+
+def _style(name: str) -> tuple[str, str]:
+    """Colour and plotly's dash of a series: the same in every picture; dashed from the ninth baseline on."""
+    if name not in BASELINES:
+        return ACCENT, "solid"
+    number = list(BASELINES).index(name)
+    return SERIES[number % len(SERIES)], "solid" if number < len(SERIES) else "dash"
 
 
 def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[float, float, str]]]:
@@ -35,6 +45,10 @@ def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[flo
         series["column-row uniform"] = [
             (tile.ratio(r), column_row_nmse(tile, r), "1 - r/nkm") for r in ranks if 0 < r < tile.products
         ]
+        exact = rank_of_exact(tile)
+        series["exact tiles on a share"] = [
+            (tile.ratio(r), 1 - r / exact, f"1 - r/{exact}") for r in ranks if 0 < r < exact
+        ]
     else:
         for row in content.rows:
             if row.matrices == matrices:
@@ -50,8 +64,9 @@ def frontier_figure(content: Content) -> go.Figure:
     views: list[tuple[str, int]] = []
     for matrices in ["", *(name for name, _ in content.pairs)]:
         count = 0
-        for number, (name, points) in enumerate(frontier_series(content, matrices).items()):
+        for name, points in frontier_series(content, matrices).items():
             mine = name == "this run"
+            colour, dash = _style(name)
             figure.add_trace(
                 go.Scatter(
                     x=[p[0] for p in points],
@@ -60,7 +75,7 @@ def frontier_figure(content: Content) -> go.Figure:
                     name=name,
                     visible=not matrices,
                     mode="lines+markers" if len(points) > 1 else "markers",
-                    line={"color": ACCENT if mine else SERIES[number % 8], "width": 3 if mine else 1.3},
+                    line={"color": colour, "dash": dash, "width": 3 if mine else 1.3},
                     marker={"size": 8 if mine else 6, "symbol": "circle" if len(points) > 1 else "diamond"},
                     hovertemplate="%{text}<br>ratio %{x:.2f}<br>error %{y:.3g}<extra></extra>",
                 )
@@ -109,19 +124,19 @@ def frontier_png(content: Content) -> bytes:
         layout="constrained",
     )
     handles: dict[str, Any] = {}
-    colours: dict[str, str] = {}
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, matrices in zip(axes.flat, names, strict=False):
         for name, points in frontier_series(content, matrices).items():
             mine = name == "this run"
-            colour = ACCENT if mine else colours.setdefault(name, SERIES[len(colours) % 8])
+            colour, dash = _style(name)
             (line,) = axis.plot(
                 [p[0] for p in points],
                 [max(p[1], _FLOOR) for p in points],
                 marker="o" if len(points) > 1 else "D",
                 markersize=5 if mine else 3.5,
                 color=colour,
+                linestyle="-" if dash == "solid" else "--",
                 linewidth=2.4 if mine else 1,
                 zorder=3 if mine else 2,
                 label=name,

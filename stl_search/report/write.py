@@ -33,6 +33,7 @@ def write_report(content: Content, folder: Path) -> list[Path]:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["short"] = _short
+    environment.filters["behind"] = _behind
     values = _values(content)
     png = write_atomically(folder / "figures" / "frontier.png", figures.frontier_png(content))
     html = environment.get_template("report.html.j2").render(
@@ -52,6 +53,14 @@ def _short(value: float) -> str:
     if value == 0 or abs(value) < 1e-25:
         return "0"
     return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def _behind(best: float | None, arms: list[dict[str, Any]]) -> str:
+    """How far a best total is above the least of all arms, in per cent."""
+    least = min((arm["best"] for arm in arms if arm["best"] is not None), default=None)
+    if best is None or least is None:
+        return ""
+    return "best" if best <= least else f"+{100 * (best / max(least, 1e-300) - 1):.3g}%"
 
 
 def winning_group(content: Content) -> FiniteGroup | None:
@@ -79,6 +88,10 @@ def _values(content: Content) -> dict[str, Any]:
         "tables": {name: content.rows_at(name) for name, _ in content.pairs},
         "trials": content.trials,
         "made": content.made,
+        "exactness": content.exactness,
+        "headline": content.headline,
+        "standings": content.standings,
+        "untried": content.untried,
         "group": group,
     }
 

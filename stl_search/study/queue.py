@@ -17,7 +17,8 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -85,7 +86,7 @@ def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int
     """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
 
     Families without groups are tried first: the exact algorithms among them are the bar for the others and
-    cheap.
+    cheap. They are not tried again before every group has had a trial.
     """
     arms = settings.arms()
     taken: set[int] = set()
@@ -109,6 +110,10 @@ def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int
         )
     order = sorted(range(len(arms)), key=lambda i: (FAMILIES[arms[i][0]].uses_group, i))
     arm = order[choose([records[i] for i in order])]
+    if records[arm].trials and not FAMILIES[arms[arm][0]].uses_group:
+        # No family without a group a second time while a group that was asked for has had none.
+        had = {arms[i][1] for i in order if records[i].trials}
+        arm = next((i for i in order if arms[i][1] not in had), arm)
     return next(i for i in itertools.count(arm, len(arms)) if i not in taken)
 
 
@@ -188,21 +193,42 @@ def finished_algorithms(study: optuna.Study) -> Iterator[tuple[int, float, Bilin
             yield _index(trial), float(value), decode_algorithm(data)
 
 
-def trial_table(study: optuna.Study, limit: float = float("inf")) -> dict[str, Any]:
-    """Counts of trials and the best total of every family and group."""
-    arms: dict[tuple[str, str], list[float]] = {}
-    without = 0
+def trial_table(
+    study: optuna.Study, limit: float = float("inf"), asked: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """Counts of trials and the best total of every family and group, best first.
+
+    Args:
+        study: of the run.
+        limit: plan entries from this number on do not count.
+        asked: (family, group) pairs that get a line even if there was no trial.
+
+    Returns:
+        "finished", "without_candidate" (counts) and "arms": family, group, count, without_candidate, best
+        (None without a finished trial).
+    """
+    arms: dict[tuple[str, str], list[float]] = {arm: [] for arm in asked}
+    without: Counter[tuple[str, str]] = Counter()
     for trial in study.get_trials(deepcopy=False):
         index = trial.user_attrs.get("index", limit)
         if index >= limit:
             continue
         if trial.state is TrialState.PRUNED:
-            without += 1
+            arm = (trial.params["family"], trial.params["group"])
+            arms.setdefault(arm, [])
+            without[arm] += 1
         elif trial.state is TrialState.COMPLETE and trial.value is not None:
             arms.setdefault((trial.params["family"], trial.params["group"]), []).append(trial.value)
     table: list[dict[str, Any]] = [
-        {"family": f, "group": g, "count": len(values), "best": min(values)}
+        {
+            "family": f,
+            "group": g,
+            "count": len(values),
+            "without_candidate": without[f, g],
+            "best": min(values, default=None),
+        }
         for (f, g), values in arms.items()
     ]
-    table.sort(key=lambda row: row["best"])
-    return {"finished": sum(len(v) for v in arms.values()), "without_candidate": without, "arms": table}
+    table.sort(key=lambda row: float("inf") if row["best"] is None else row["best"])
+    finished = sum(len(v) for v in arms.values())
+    return {"finished": finished, "without_candidate": without.total(), "arms": table}

@@ -2,6 +2,7 @@
 
 run.json            settings, matrices, storage (without a password), version, command
 study.db            the Optuna storage, unless --storage names another
+trials.json         counts and best totals by family and group, for folders that are passed on without storage
 encoders/*.safetensors   one file per rank of the frontier
 report.html, report.md, scores.csv, figures/    written by `report`
 """
@@ -46,6 +47,11 @@ class Run:
     def storage_url(self) -> str:
         """The URL to open."""
         return self.storage or f"sqlite:///{(self.folder / 'study.db').absolute()}"
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether there can be trials in the storage: one is named, or the folder has its own."""
+        return bool(self.storage) or (self.folder / "study.db").is_file()
 
     @property
     def study_name(self) -> str:
@@ -118,3 +124,34 @@ def read_run(folder: str | Path) -> Run:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InvalidInput(f"run folder {folder}", expected="a readable run.json", got=str(error)) from error
+
+
+def write_trials(folder: Path, table: dict[str, Any]) -> None:
+    """Write the table of trials, as `study.queue.trial_table` gives it.
+
+    Raises:
+        Unavailable: the folder cannot be written.
+    """
+    write_atomically(folder / "trials.json", json.dumps(table, indent=2) + "\n")
+
+
+def read_trials(folder: Path) -> dict[str, Any] | None:
+    """The table of trials that a folder keeps; None when it has none.
+
+    Raises:
+        InvalidInput: it is damaged.
+    """
+    path = folder / "trials.json"
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "finished": int(table["finished"]),
+            "without_candidate": int(table["without_candidate"]),
+            "arms": [{"count": 0, "best": None, **dict(arm)} for arm in table["arms"]],
+        }
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InvalidInput(
+            f"run folder {folder}", expected="a readable trials.json", got=str(error)
+        ) from error
