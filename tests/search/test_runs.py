@@ -1,7 +1,9 @@
 """A whole run from Python: the same as the command line, judged once, reported again without a proof."""
 
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +13,7 @@ from stl_algebra import InvalidInput, load_encoders
 from stl_algebra.algorithms import encoders_file, judged
 from stl_search import runs
 from stl_search.cli import main
+from stl_search.study.run_folder import read_trials
 
 SMALL = {"groups": "S3", "tile": "2", "rank": 6, "families": ("fourier", "known")}
 
@@ -70,6 +73,21 @@ def test_python_does_what_the_command_does_and_judges_winners_once(tmp_path, pro
     }
     assert not proofs["proven"]
     assert not proofs["scored"]
+
+
+def test_a_folder_without_its_storage_keeps_its_table_of_trials(tmp_path):
+    published = Path("results/frontier-4x4x4")
+    shutil.copytree(published, tmp_path / "copy")
+    (tmp_path / "copy" / "study.db").unlink(missing_ok=True)
+    for rank in range(17, 50):
+        (tmp_path / "copy" / "encoders" / f"4x4x4-r{rank}.safetensors").unlink()
+    content = runs.report_again(tmp_path / "copy", ["rademacher"])
+    assert content.trials == read_trials(published)
+    assert not (tmp_path / "copy" / "study.db").exists()
+    assert content.untried == []
+    (tmp_path / "copy" / "trials.json").write_text("{}")
+    with pytest.raises(InvalidInput, match=r"trials\.json"):
+        runs.report_again(tmp_path / "copy", ["rademacher"])
 
 
 @pytest.mark.parametrize(

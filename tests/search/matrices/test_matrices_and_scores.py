@@ -1,5 +1,7 @@
 """Matrices, captures, sampled errors and baselines."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -8,6 +10,7 @@ from stl_algebra import InvalidInput, TileFormat, definition
 from stl_algebra.algorithms.fit import truncate
 from stl_algebra.algorithms.scores import Scores, closed_form_scores, nmse
 from stl_algebra.exact.catalogue import strassen
+from stl_algebra.numerics.moments import Moments
 from stl_search.judging.baselines import BASELINES, baseline_error
 from stl_search.judging.sampled import matrix_scores, multiply_padded, sampled_error, spectral_norm
 from stl_search.matrices.ensembles import ENSEMBLES, random_pair
@@ -23,6 +26,9 @@ def test_ensembles_are_reproducible_and_named(ensemble):
     first, second = random_pair(ensemble, 48, 3), random_pair(ensemble, 48, 3)
     assert np.array_equal(first.x, second.x)
     assert first.x.shape == first.w.shape == first.calibration.shape == (48, 48)
+    # Fitted on no more rows than a square matrix has, baselines look worse than they are.
+    assert first.moments.count >= 8 * 48
+    assert np.array_equal(first.moments.second, second.moments.second)
     assert not np.array_equal(first.x, random_pair(ensemble, 48, 4).x)
 
 
@@ -35,6 +41,9 @@ def test_bundled_capture_holds_real_layers_of_several_shapes():
         # Real activations are far from white: a few directions hold most of the energy.
         values = np.linalg.svd(pair.calibration, compute_uv=False) ** 2
         assert values[0] * pair.x.shape[1] > 20 * values.sum()
+        assert pair.moments.count >= 24_000
+        energy = np.sum(pair.calibration**2) / len(pair.calibration)
+        assert np.trace(pair.moments.second) == pytest.approx(energy, rel=0.1)
         colour = tile_colour(pair, TileFormat(4, 4, 4))
         assert colour.root_x.shape == colour.root_w.shape == (16, 16)
 
@@ -52,6 +61,47 @@ def test_files_are_read(tmp_path):
     assert load_matrices(str(tmp_path / "c.safetensors"))[0].name == "c:q"
     assert load_matrices(f"{tmp_path / 'x.npy'},{tmp_path / 'w.npy'}")[0].x.shape[1] == 5
     assert load_matrices(str(tmp_path / "w.npy"))[0].x.shape[1] == 5
+
+
+def test_moments_are_read_in_full_or_packed_shared_or_not_at_all(tmp_path):
+    x, w, many = (RNG.normal(size=s) for s in ((6, 5), (5, 7), (90, 5)))
+    moments = Moments.of(many)
+    full = {"count": np.array(90), "mean": moments.mean, "second": moments.second}
+    np.savez(tmp_path / "full.npz", x=x, w=w, **full)
+    read = load_matrices(str(tmp_path / "full.npz"))[0]
+    assert read.moments.count == 90
+    assert np.allclose(read.moments.second, moments.second)
+    assert read.calibration_moments is read.moments
+    packed = {f"b.{k}": v for k, v in moments.packed().items()}
+    both = {"a.x": x, "a.w": w, "b.x": x, "b.w": w}
+    path = tmp_path / "shared.safetensors"
+    save_file(both | packed, path, {"moments": json.dumps({"a": "b", "b": "b"})})
+    first, second = load_matrices(str(path))
+    assert first.moments is second.moments
+    assert np.allclose(first.moments.second, moments.second, atol=5e-3)
+    # Files of before: their calibration rows are all that is known.
+    save_file(both, path)
+    old = load_matrices(str(path))[0]
+    assert old.moments is None
+    assert np.allclose(old.calibration_moments.second, Moments.of(old.calibration).second)
+    save_file(both | {**packed, "b.mean": packed["b.mean"][:-1]}, path)
+    with pytest.raises(InvalidInput, match="moments of b"):
+        load_matrices(str(path))
+    with pytest.raises(InvalidInput, match="5 entries"):
+        old.with_moments(Moments.of(many[:, :3]))
+    np.save(tmp_path / "w.npy", w)
+    assert np.array_equal(load_matrices(str(tmp_path / "w.npy"))[0].moments.second, np.eye(5))
+
+
+def test_tile_colour_from_moments_is_that_of_many_rows():
+    rows = RNG.normal(size=(40_000, 10)) @ RNG.normal(size=(10, 10)) + RNG.normal(size=10)
+    w = RNG.normal(size=(10, 8))
+    tile = TileFormat(4, 4, 4)
+    of_rows = tile_colour(make_pair("rows", rows[:4], w, rows), tile)
+    of_moments = tile_colour(make_pair("moments", rows[:4], w).with_moments(Moments.of(rows)), tile)
+    second, expected = (c.root_x @ c.root_x for c in (of_moments, of_rows))
+    assert np.linalg.norm(second - expected) < 0.05 * np.linalg.norm(expected)
+    assert np.array_equal(of_rows.root_w, of_moments.root_w)
 
 
 @pytest.mark.parametrize(

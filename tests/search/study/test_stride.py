@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from stl_algebra.errors import InvalidInput
 from stl_search.study.plan import Settings
-from stl_search.study.queue import next_index, queue_up_to
+from stl_search.study.queue import next_index, queue_up_to, trial_table
 from stl_search.study.strategies.base import Record, strategy
 from stl_search.study.strategies.stride import next_arm
 
@@ -88,6 +88,44 @@ def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study)
     for arm in range(len(arms)):
         own = [i for i in taken if i % len(arms) == arm]
         assert own == list(range(arm, arm + len(own) * len(arms), len(arms)))
+
+
+def test_every_group_has_a_trial_before_families_without_one_have_their_second(study):
+    arms = PLAN.arms()
+    taken = []
+    for _ in range(12):
+        index = next_index(study, PLAN, strategy("stride"))
+        study.enqueue_trial({}, user_attrs={"index": index})
+        taken.append(arms[index % len(arms)])
+        # The families without a group lead: `stride` alone would give them all the time.
+        study.tell(study.ask(), 0.9 if taken[-1][1] else 0.1)
+    second = min(i for i, arm in enumerate(taken) if not arm[1] and arm in taken[:i])
+    assert {group for _, group in taken[:second]} == {"", "S3", "C2^2"}
+
+
+def test_the_table_of_trials_has_a_line_for_every_family_and_group(study):
+    arms = PLAN.arms()
+    choices = {
+        "family": optuna.distributions.CategoricalDistribution(PLAN.families),
+        "group": optuna.distributions.CategoricalDistribution((*PLAN.groups, "")),
+    }
+    for family, group, value in (("known", "", 0.2), ("known", "", 0.1), ("orbits", "S3", None)):
+        trial = optuna.trial.create_trial(
+            value=value,
+            state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
+            params={"family": family, "group": group},
+            distributions=choices,
+            user_attrs={"index": 0},
+        )
+        study.add_trial(trial)
+    table = trial_table(study, asked=arms)
+    lines = {(row["family"], row["group"]): row for row in table["arms"]}
+    assert set(lines) == set(arms)
+    assert (table["finished"], table["without_candidate"]) == (2, 1)
+    assert (lines["known", ""]["count"], lines["known", ""]["best"]) == (2, 0.1)
+    assert lines["orbits", "S3"]["without_candidate"] == 1
+    assert table["arms"][0] == lines["known", ""]
+    assert trial_table(study, limit=0)["arms"] == []
 
 
 def test_entries_of_dead_workers_are_free_again(study):
