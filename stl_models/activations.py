@@ -141,7 +141,7 @@ def capture(
 def _choose(loaded: Loaded, options: CaptureOptions) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """Layers to record, and those left out before the model runs, with the reason."""
     modules = dict(loaded.model.named_modules())
-    linear = {n: m for n, m in modules.items() if is_dense(m) and not isinstance(m, nn.Embedding)}
+    linear = {n: m for n, m in modules.items() if is_dense(m)}
     matching = {n: m for n, m in modules.items() if n and options.matches(n)}
     chosen: dict[str, nn.Module] = {}
     skipped: dict[str, str] = {}

@@ -75,8 +75,10 @@ def tokens_of(loaded: Loaded, text: str) -> list[int]:
     tokens: list[int] = loaded.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)[
         "input_ids"
     ]
-    embedding = getattr(loaded.model, "get_input_embeddings", lambda: None)()
-    known = getattr(embedding, "num_embeddings", None)
+    try:
+        known = getattr(loaded.model.get_input_embeddings(), "num_embeddings", None)  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):  # a model that does not say: its forward will
+        known = None
     if known is not None and tokens and max(tokens) >= known:
         raise InvalidInput(
             "model", expected=f"a tokenizer with ids below {known}, as the embedding has rows",

@@ -23,6 +23,7 @@ from stl_algebra.numerics.least_squares.journal import (
 from stl_algebra.numerics.least_squares.solve import Solution
 from stl_algebra.numerics.least_squares.stopping import HeldOutStop
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
+from stl_algebra.numerics.moments import Moments, MomentSum
 from stl_algebra.numerics.sketches import Sketch, make_sketch
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "HeldOutStop",
     "JournaledLeastSquares",
     "LeastSquaresResult",
+    "MomentSum",
+    "Moments",
     "NetworkProblem",
     "Sketch",
     "Sketched",

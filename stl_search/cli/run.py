@@ -100,7 +100,7 @@ def run(
     if trials is None:
         err.print(
             f"{budget or DEFAULT_BUDGET:g} s are for the search; trials under way then, scoring on "
-            f"{len(pairs)} matrices with {len(BASELINES)} baselines and the report come after",
+            f"{len(pairs)} X @ W with {len(BASELINES)} baselines and the report come after",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     with progress_bar("run") as progress:
