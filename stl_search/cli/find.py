@@ -14,8 +14,8 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import NothingFound
 from stl_algebra.exact import METHODS, search
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.factor_files import read_factors
 from stl_algebra.files import check_writable
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
 
 _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS.items())
@@ -59,7 +59,7 @@ def find(
     as_json: bool,
 ) -> None:
     target = TileFormat.parse(tile)
-    start = None if source is None else read_factors(source).judged.algorithm
+    start = None if source is None else read_encoders(source).judged.algorithm
     steps = search(target, rank, method=method, budget=budget, seed=seed, afresh=afresh, start=start)
     goal = exact_algorithm(target).rank - 1 if rank is None else rank
     check_writable(folder)
