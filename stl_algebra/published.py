@@ -13,9 +13,11 @@ from pathlib import Path
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
+from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
+from stl_algebra.factor_files import FactorFile, read_factors
 
 FOLDER = Path(__file__).parent / "data" / "published"
 _NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)")
@@ -67,11 +69,16 @@ def encoders(tile: TileFormat | str, rank: int) -> BilinearAlgorithm:
     return encoders_file(tile, rank).algorithm
 
 
-def named_encoders(name: str) -> BilinearAlgorithm | None:
-    """The encoders of a name such as "4x4x4-r32"; None when the text is no such name.
+def read_encoders(source: str | Path) -> FactorFile:
+    """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32".
+
+    A file of that name comes first.
 
     Raises:
-        InvalidInput: it is, and the package has none.
+        InvalidInput: there is no such file or published algorithm, or the file is none.
     """
-    match = _NAME.fullmatch(name)
-    return None if match is None else encoders(match[1], int(match[2]))
+    match = _NAME.fullmatch(str(source))
+    if match is None or Path(source).exists():
+        return read_factors(source)
+    algorithm = encoders(match[1], int(match[2]))
+    return FactorFile(Judged.of(algorithm), "published with the package")

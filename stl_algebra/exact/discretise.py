@@ -8,6 +8,7 @@ what is left is read as rationals. What counts as exact is decided by `verify.ve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -70,6 +71,7 @@ def discretise(
     seed: int = 0,
     rationals: bool = True,
     basis: Array | None = None,
+    most_solves: int | None = None,
 ) -> BilinearAlgorithm | None:
     """An exact algorithm of the same format and rank with small integer or rational entries, or None.
 
@@ -84,6 +86,7 @@ def discretise(
         rationals: what no grid holds may still be read as a rational number of small denominator.
         basis: (P, Q) of full column rank, its range holds the factors in the order of `cp_gram`: the result
             stays in that range, and its coordinates are pinned instead of the entries. It should be integral.
+        most_solves: Levenberg-Marquardt runs that an attempt may take; None for no bound.
 
     Raises:
         InvalidInput: there is no grid, or one without 0.
@@ -100,7 +103,7 @@ def discretise(
         rng = np.random.default_rng([seed, attempt])
         # Every other attempt first pins zeros only: that often uses up the gauge freedom better.
         zeros_first = [(0.0,)] if attempt % 2 else []
-        found = _Pinning(solved, rng, 0.3 * (attempt // 2), basis).run(
+        found = _Pinning(solved, rng, 0.3 * (attempt // 2), basis, most_solves).run(
             [np.array(sorted(grid)) for grid in (*zeros_first, *grids)], rationals
         )
         if found is None:
@@ -145,9 +148,15 @@ class _Pinning:
     """
 
     def __init__(
-        self, algorithm: BilinearAlgorithm, rng: np.random.Generator, blur: float, basis: Array | None
+        self,
+        algorithm: BilinearAlgorithm,
+        rng: np.random.Generator,
+        blur: float,
+        basis: Array | None,
+        most_solves: int | None,
     ) -> None:
         self.algorithm, self.basis = algorithm, basis
+        self.solves_left = math.inf if most_solves is None else most_solves
         self.target = matmul_tensor(algorithm.tile)
         factors = [np.ascontiguousarray(f.T) for f in algorithm.factors]
         if basis is None:
@@ -176,6 +185,8 @@ class _Pinning:
         bars = np.zeros((self.values.size, grid.size))
         batch, misses = _LARGEST_BATCH, 0
         while not self.held.all():
+            if self.solves_left <= 0:
+                return False
             cost = np.abs(self.values[:, None] - grid) + bars
             choice = np.argmin(cost, axis=1)
             distance = np.where(self.held, np.inf, cost[np.arange(choice.size), choice])
@@ -197,6 +208,7 @@ class _Pinning:
         return True
 
     def _try(self, pins: NDArray[np.bool_], goal: Array) -> bool:
+        self.solves_left -= 1
         held = self.held | pins
         values = np.where(pins, goal, self.values)
         frozen: list[Array] | None = None

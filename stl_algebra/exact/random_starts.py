@@ -62,6 +62,9 @@ def solve_from_random_starts(
     starts: int,
     seed: int = 0,
     schedule: Sequence[tuple[float, int]] = SCHEDULE,
+    *,
+    first: int = 0,
+    stride: int = 1,
 ) -> Iterator[RandomStart]:
     """Yield the outcome of each start in order; the same arguments give the same outcomes.
 
@@ -73,6 +76,7 @@ def solve_from_random_starts(
         starts: how many starts, at least 1.
         seed: of the starts.
         schedule: (pull, iterations) pairs, see `cp_levenberg_marquardt`; the last pull should be 0.
+        first, stride: numbers of the starts: first, first + stride, and so on.
 
     Raises:
         InvalidInput: rank or starts out of range.
@@ -84,8 +88,9 @@ def solve_from_random_starts(
     order = rank * sum(target.shape)
     # Small systems are solved side by side: one start alone spends most of its time on calls.
     together = max(1, min(starts, _BATCH_ENTRIES // order**2))
-    for first in range(0, starts, together):
-        numbers = range(first, min(first + together, starts))
+    chosen = range(first, first + starts * stride, stride)
+    for begin in range(0, starts, together):
+        numbers = chosen[begin : begin + together]
         began = time.process_time()
         drawn = [random_factors(tile, rank, seed, number) for number in numbers]
         factors = [torch.from_numpy(np.stack(mode)) for mode in zip(*drawn, strict=True)]

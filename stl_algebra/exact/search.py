@@ -8,9 +8,11 @@ and torch take seconds to load.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tensor import definition
@@ -18,10 +20,13 @@ from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.parallel import in_parallel
 from stl_algebra.version import __version__
 
 #: Entries of a vector that a walk can hold (`flip_graph.LARGEST_VECTOR`), the limit of all methods.
 LARGEST_TILE = 31
+#: What rounding one solution may take: attempts, and solves in each; the next start is often luckier.
+_TRIES, _SOLVES = 1, 400
 #: Order of the normal matrix above which one start of least squares takes minutes.
 LARGEST_ORDER = 2000
 
@@ -31,14 +36,16 @@ class Step:
     """What a search says after a walk or a start.
 
     Attributes:
-        number: of the walk or start, from 1.
+        number: of the walk or start.
         note: one line for people.
         found: an exact algorithm of lower rank than all before it, else None.
+        floats: a solution of the rank asked for that is exact in floats and could not be rounded, else None.
     """
 
     number: int
     note: str
     found: BilinearAlgorithm | None = None
+    floats: BilinearAlgorithm | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,19 @@ class _Request:
     tile: TileFormat
     goal: int
     seed: int
-    afresh: bool
-    start: BilinearAlgorithm | None = None
+    start: BilinearAlgorithm | str = "package"
+    first: int = 0
+    stride: int = 1
+
+    def numbers(self) -> Iterator[int]:
+        """Of this process's walks."""
+        return itertools.count(self.first, self.stride)
 
     def table(self, tile: TileFormat) -> BilinearAlgorithm:
         """What a walk may start from."""
-        if self.start is not None and tile == self.tile:
+        if isinstance(self.start, BilinearAlgorithm) and tile == self.tile:
             return self.start
-        return definition(tile) if self.afresh else exact_algorithm(tile)
+        return definition(tile) if self.start == "definition" else exact_algorithm(tile)
 
 
 def _flips(request: _Request) -> Iterator[Step]:
@@ -61,12 +73,16 @@ def _flips(request: _Request) -> Iterator[Step]:
 
     least = request.table(request.tile).rank
     for attempt in search_format(
-        request.tile, target_rank=request.goal, seed=request.seed, table=request.table
+        request.tile,
+        target_rank=request.goal,
+        seed=request.seed,
+        table=request.table,
+        numbers=request.numbers(),
     ):
         better = attempt.best.rank < least
         least = min(least, attempt.best.rank)
         note = f"rank {attempt.best.rank}, looking for {request.goal}"
-        yield Step(attempt.number + 1, note, _from(attempt.best, "flip-graph", request) if better else None)
+        yield Step(attempt.number, note, _from(attempt.best, "flip-graph", request) if better else None)
 
 
 def _flips_modulo_2(request: _Request) -> Iterator[Step]:
@@ -74,14 +90,18 @@ def _flips_modulo_2(request: _Request) -> Iterator[Step]:
     from stl_algebra.exact.walks import search_format
 
     least = request.table(request.tile).rank
-    number = 0
+    numbers = request.numbers()
     # Not every algorithm modulo 2 lifts: when the goal was met in vain, the search begins again elsewhere.
     for attempt_seed in itertools.count(request.seed, 1_000_003):
         lowest = least
         for attempt in search_format(
-            request.tile, target_rank=request.goal, seed=attempt_seed, table=request.table, modulo_2=True
+            request.tile,
+            target_rank=request.goal,
+            seed=attempt_seed,
+            table=request.table,
+            modulo_2=True,
+            numbers=numbers,
         ):
-            number += 1
             found = None
             if attempt.best.rank < lowest:
                 lowest = attempt.best.rank
@@ -89,7 +109,7 @@ def _flips_modulo_2(request: _Request) -> Iterator[Step]:
                 if lifted is not None:
                     least = lowest
                     found = _from(lifted, "flip-graph", request)
-            yield Step(number, f"rank {attempt.best.rank} modulo 2, {least} lifted", found)
+            yield Step(attempt.number, f"rank {attempt.best.rank} modulo 2, {least} lifted", found)
             if least <= request.goal:
                 return
 
@@ -109,11 +129,19 @@ def _from_starts(request: _Request) -> Iterator[Step]:
     from stl_algebra.exact.random_starts import solve_from_random_starts
 
     solved = 0
-    for start in solve_from_random_starts(request.tile, request.goal, 10**6, request.seed):
-        solved += start.solved
-        exact = discretise(start.algorithm, tries=2, seed=request.seed) if start.solved else None
-        found = None if exact is None else _from(exact, "random-start", request)
-        yield Step(start.number + 1, f"{solved} solved in floats", found)
+    starts = solve_from_random_starts(
+        request.tile, request.goal, 10**6, request.seed, first=request.first, stride=request.stride
+    )
+    for start in starts:
+        found = floats = None
+        if start.solved:
+            solved += 1
+            exact = discretise(start.algorithm, tries=_TRIES, seed=request.seed, most_solves=_SOLVES)
+            if exact is None:
+                floats = _from(start.algorithm, "random-start", request)
+            else:
+                found = _from(exact, "random-start", request)
+        yield Step(start.number, f"{solved} solved in floats", found, floats)
 
 
 #: Name -> (one line, the search); each yields for ever or until the goal is met.
@@ -143,8 +171,9 @@ def search(
     method: str = "flips",
     budget: float = 60.0,
     seed: int = 0,
-    afresh: bool = False,
-    start: BilinearAlgorithm | None = None,
+    start: BilinearAlgorithm | str = "package",
+    first: int = 0,
+    jobs: int = 1,
 ) -> Iterator[Step]:
     """Search for an exact algorithm of a format; yields after every walk or start, ends at rank or budget.
 
@@ -157,8 +186,10 @@ def search(
         method: one of `METHODS`.
         budget: seconds after which no further walk or start begins.
         seed: of the search; the same seed gives the same steps, as far as time allows.
-        afresh: neither begin with nor return what the package has.
-        start: an exact algorithm of the format for walks to begin with, in place of the package's.
+        start: what walks begin with: "package", all that is known; "definition", nothing that the package has
+            (which then is not returned either); or an exact algorithm of the format.
+        first: number of the first walk or start; a search that was stopped goes on where it was.
+        jobs: processes; call it from a file whose own code stands under `if __name__ == "__main__":`.
 
     Raises:
         InvalidInput: an argument is out of range.
@@ -172,16 +203,41 @@ def search(
         raise InvalidInput("rank", expected=f"from 1 to {tile.products} for {tile}", got=goal)
     if method not in METHODS:
         raise InvalidInput("method", expected=f"one of {', '.join(METHODS)}", got=repr(method))
-    if seed < 0:
-        raise InvalidInput("seed", expected="a number of at least 0", got=seed)
-    if start is not None and (start.tile != tile or not verify(start).exact):
-        raise InvalidInput("start", expected=f"an exact algorithm for {tile}", got=repr(start))
-    request = _Request(tile, goal, seed, afresh, start)
+    for name, value, least in (("seed", seed, 0), ("first", first, 0), ("jobs", jobs, 1)):
+        if value < least:
+            raise InvalidInput(name, expected=f"a number of at least {least}", got=value)
+    named = start in ("package", "definition")
+    if not named and not (
+        isinstance(start, BilinearAlgorithm) and start.tile == tile and verify(start).exact
+    ):
+        raise InvalidInput(
+            "start", expected=f'"package", "definition" or an exact algorithm for {tile}', got=repr(start)
+        )
+    request = _Request(tile, goal, seed, start, first)
     known = exact_algorithm(tile)
-    if not afresh and start is None and method != "least-squares" and known.rank <= goal:
+    if start == "package" and method != "least-squares" and known.rank <= goal:
         # The package has it already; a walk would only repeat it.
-        return iter([Step(1, "in the package", _from(known, known.provenance.family, request))])
-    return _until(METHODS[method][1](request), goal, time.monotonic() + budget)
+        return iter([Step(first, "in the package", _from(known, known.provenance.family, request))])
+    deadline = time.monotonic() + budget
+    # Also the checks of a method come before the first step, and before any process starts.
+    steps = METHODS[method][1](request)
+    if jobs > 1:
+        steps = _falling(in_parallel(jobs, partial(_share, method, request)))
+    return _until(steps, goal, deadline)
+
+
+def _share(method: str, request: _Request, first: int, stride: int) -> Iterator[Step]:
+    """One process's part of a search."""
+    return METHODS[method][1](replace(request, first=request.first + first, stride=stride))
+
+
+def _falling(steps: Iterator[Step]) -> Iterator[Step]:
+    """Of what several processes find only what is lower than all before."""
+    least: float = math.inf
+    for step in steps:
+        rank = math.inf if step.found is None else step.found.rank
+        yield step if rank < least else replace(step, found=None)
+        least = min(least, rank)
 
 
 def _until(steps: Iterator[Step], goal: int, deadline: float) -> Iterator[Step]:

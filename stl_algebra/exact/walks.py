@@ -7,7 +7,8 @@ Kronecker products of smaller formats, restrictions of larger ones. What does no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,7 @@ def search_format(
     seed: int = 0,
     table: Table = exact_algorithm,
     modulo_2: bool = False,
+    numbers: Iterable[int] | None = None,
 ) -> Iterator[Attempt]:
     """Walk after walk, each from a start drawn at random; yields after each one.
 
@@ -95,6 +97,7 @@ def search_format(
         seed: of the search.
         table: the best algorithm known so far of any format.
         modulo_2: walk over GF(2); what is found has entries 0 and 1, exact modulo 2 (`hensel` lifts it).
+        numbers: of the walks, which seed them; 0, 1, ... when None.
 
     Raises:
         InvalidInput: the format is too large or a number is out of range.
@@ -107,8 +110,9 @@ def search_format(
     if not _can_walk(best, modulo_2):
         best = definition(tile)
     starts = possible_starts(tile, best, table, modulo_2)
-    number = 0
-    while best.rank > target_rank and (walks is None or number < walks):
+    for count, number in enumerate(itertools.count() if numbers is None else numbers):
+        if best.rank <= target_rank or (walks is not None and count >= walks):
+            return
         rng = np.random.default_rng([seed, number])
         starts[0] = best
         near = [a for a in starts if a.rank <= best.rank + _NEAR]
@@ -129,4 +133,3 @@ def search_format(
         if found.rank <= best.rank:
             best = found
         yield Attempt(number, start.rank, found.rank, best, outcome.steps)
-        number += 1

@@ -15,12 +15,11 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import EncodersFile
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-from stl_algebra.factor_files import read_factors
-from stl_algebra.published import named_encoders
-from stl_kernels import ops
+from stl_algebra.published import read_encoders
 from stl_kernels.backends import AUTO
 from stl_kernels.contract import checks
 from stl_kernels.contract.tiles import TILINGS
+from stl_kernels.layers import transforms
 from stl_kernels.layers.options import LayerOptions
 
 Encoders = BilinearAlgorithm | EncodersFile | str | Path
@@ -40,8 +39,7 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     if isinstance(encoders, EncodersFile):
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
-        shipped = named_encoders(str(encoders)) if not Path(encoders).exists() else None
-        return shipped or read_factors(encoders).judged.algorithm
+        return read_encoders(encoders).judged.algorithm
     raise InvalidInput(
         "encoders",
         expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",
@@ -91,8 +89,7 @@ def encode_weights(
     if strided:
         # Rows of W are features of X: a strided order of rows is the consecutive order of permuted rows.
         w = _strided_rows(w, tile.k)
-    out: Tensor = ops.encode(w, encode_w, tile.k, tile.m, None, strided, backend)
-    return out
+    return transforms.encode(w, encode_w, tile.k, tile.m, None, strided, backend)
 
 
 def _strided_rows(w: Tensor, k: int) -> Tensor:
@@ -144,7 +141,7 @@ def stl_matmul(
     encoded_w = encode_weights(
         w, encode_w, t, permutation=order, tiling=chosen.tiling, backend=chosen.backend
     )
-    y: Tensor = ops.linear(
+    y = transforms.linear(
         *(x.reshape(-1, x.shape[-1]), encode_x, encoded_w, decode, bias, w.shape[1]),
         *(t.n, t.k, t.m, order, chosen.strided, chosen.fused, chosen.backend),
     )

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput, Unavailable
-from stl_kernels import ops
 from stl_kernels.backends import get_backend
 from stl_kernels.backends.base import Tunable
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import ceil_div
+from stl_kernels.layers import transforms
+from stl_kernels.layers.costs import costs, neighbour_dependence
 from stl_kernels.layers.dense import read_dense
 from stl_kernels.layers.effective import mean_weight, tile_row_map
 from stl_kernels.layers.factors import STLFactors
@@ -213,7 +214,7 @@ class STLLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., K) to (..., M)."""
         arguments, groups = self._arguments(x)
-        return ungroup_rows(ops.linear(*arguments), groups)
+        return ungroup_rows(transforms.linear(*arguments), groups)
 
     @torch.no_grad()
     def tune(self, x: Tensor) -> bool:
@@ -264,6 +265,13 @@ class STLLinear(nn.Module):
         """
         return mean_weight(self)
 
+    def neighbour_dependence(self) -> float:
+        """How far a row's output moves, relative to its norm, when the other rows of its tile are replaced.
+
+        Root mean square for white inputs; 0 for an exact algorithm up to rounding. See `costs`.
+        """
+        return neighbour_dependence(self)
+
     @torch.no_grad()
     def distance(self, linear: nn.Linear | Tensor) -> float:
         """|effective map - kron(I_n, W)|_F^2 / |kron(I_n, W)|_F^2, the NMSE of the layer for white inputs.
@@ -303,6 +311,7 @@ class STLLinear(nn.Module):
         if options.batch_axis:
             parts.append(f"batch_axis={options.batch_axis}")
         parts.append(f"tiling={options.tiling!r}, backend={options.backend!r}")
+        parts.append(str(costs(self.tile, self.rank, self.in_features, self.out_features)))
         if options.fused is not None:
             parts.append(f"fused={options.fused}")
         if self.permutation is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from rich.table import Table
 
 import stl_algebra
 from stl_algebra.errors import InvalidInput
-from stl_algebra.factor_files import read_factors
 from stl_algebra.files import write_atomically
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, err, json_option, out, progress_bar
 from stl_search.judging.dtype_constants import as_json as constants_as_json
 from stl_search.judging.dtype_constants import measure
@@ -93,6 +94,7 @@ def layer(
       stl-search bench layer results/frontier-4x4x4/encoders/4x4x4-r24.safetensors --shape 2048
     """
     from stl_kernels import load_peaks
+    from stl_kernels.layers.costs import costs, neighbour_dependence_of
     from stl_kernels.speed.layer_bench import bench_layer
 
     chosen = _torch_dtype(dtype)
@@ -104,7 +106,7 @@ def layer(
             "no peaks are stored for this device: measuring them (`stl-search bench peaks` stores them)"
         )
         known = None
-    algorithm = read_factors(encoders).judged.algorithm
+    algorithm = read_encoders(encoders).judged.algorithm
     results = []
     with progress_bar("measuring") as progress:
         for number, shape in enumerate(shapes):
@@ -112,17 +114,36 @@ def layer(
             results.append(
                 bench_layer(shape, algorithm, dtype=chosen, device=device, tiling=tiling, peaks=known)
             )
+    t, dependence = algorithm.tile, neighbour_dependence_of(algorithm)
+    said = [costs(t, algorithm.rank, shape[1], shape[2]) for shape in shapes]
     if as_json:
-        echo_json(results)
+        echo_json(
+            [
+                {**r, "costs": asdict(cost), "neighbour_dependence": dependence}
+                for r, cost in zip(results, said, strict=True)
+            ]
+        )
         return
     table = Table(box=None, header_style="bold")
-    for column in ("N x K x M", "dense ms", "layer ms", "speedup", "predicted"):
+    for column in ("N x K x M", "dense ms", "layer ms", "speedup", "predicted", "core", "all", "weights"):
         table.add_column(column, justify="right")
-    for shape, r in zip(shapes, results, strict=True):
+    for shape, r, cost in zip(shapes, results, said, strict=True):
         dense, own = (f"{1e3 * r[kind]['median_s']:.3g}" for kind in ("dense", "stl"))
         speedups = (f"{r[key]:.2f}x" for key in ("speedup", "predicted_speedup"))
-        table.add_row("x".join(map(str, shape)), dense, own, *speedups)
+        ratios = (f"{value:.2f}x" for value in (cost.core, cost.all, cost.weights))
+        table.add_row("x".join(map(str, shape)), dense, own, *speedups, *ratios)
     out.print(table)
+    out.print(
+        "core: fewer multiplications of the core alone; all: with encoding and decoding; weights: numbers of "
+        "the encoded weights over the dense ones.",
+        soft_wrap=True,
+    )
+    if dependence > 1e-5:
+        out.print(
+            f"A row's output moves by {dependence:.0%} of its norm when the other {t.n - 1} rows of its tile "
+            "are replaced: mind that in retrieval, caching and evaluation.",
+            soft_wrap=True,
+        )
 
 
 @bench.command()

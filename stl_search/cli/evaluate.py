@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from stl_algebra.algorithms.scores import closed_form_scores
-from stl_algebra.factor_files import read_factors
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import dtype_option, echo_json, json_option, out, progress_bar
 from stl_search.judging.evaluation import Row
 from stl_search.judging.evaluation import evaluate as run_evaluation
@@ -29,7 +29,7 @@ def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: boo
     Example:
       stl-search evaluate results/s3/encoders/4x4x4-r32.safetensors --matrices minilm
     """
-    algorithm = read_factors(encoders).judged.algorithm
+    algorithm = read_encoders(encoders).judged.algorithm
     pairs = [p for spec in dict.fromkeys(matrices) for p in load_matrices(spec)]
     scores = closed_form_scores(algorithm)
     total = scores.total(dtype)

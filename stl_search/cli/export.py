@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from stl_algebra.factor_files import SUFFIXES, read_factors, write_factors
+from stl_algebra.factor_files import SUFFIXES, write_factors
 from stl_algebra.factor_files.write import CONVENTIONS
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import out
 
 
@@ -38,5 +39,5 @@ def export(encoders: Path, target: Path, convention: str) -> None:
     Example:
       stl-search export results/s3/encoders/4x4x4-r32.safetensors --to winner.npz
     """
-    for path in write_factors(read_factors(encoders).judged, target, convention):
+    for path in write_factors(read_encoders(encoders).judged, target, convention):
         out.print(str(path), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import NothingFound
 from stl_algebra.exact import METHODS, search
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.factor_files import read_factors
-from stl_algebra.files import check_writable
+from stl_algebra.files import check_writable, write_atomically
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
 
 _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS.items())
@@ -27,7 +28,8 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
     \b
 {_METHODS_HELP}
 
-    What is better than the start is saved at once; Ctrl-C loses nothing that was found.
+    What is better than the start is saved at once, and so are solutions that are exact in floats only. A
+    search that was stopped goes on where it was when the same command is given again.
 
     \b
     Example:
@@ -39,6 +41,7 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
 @click.option("--budget", type=Duration(), default=60.0, show_default="60s", help="Time to spend.")
 @click.option("--method", type=click.Choice(list(METHODS)), default="flips", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), help="A file whose algorithm walks begin with."
 )
@@ -53,24 +56,40 @@ def find(
     budget: float,
     method: str,
     seed: int,
+    jobs: int,
     source: Path | None,
     afresh: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
     target = TileFormat.parse(tile)
-    start = None if source is None else read_factors(source).judged.algorithm
-    steps = search(target, rank, method=method, budget=budget, seed=seed, afresh=afresh, start=start)
     goal = exact_algorithm(target).rank - 1 if rank is None else rank
+    progress_file = folder / f"{target.slug}-r{goal}-{method}-seed{seed}.json"
+    done = _numbers_done(progress_file)
+    start: BilinearAlgorithm | str = "definition" if afresh else "package"
+    if source is not None:
+        start = read_encoders(source).judged.algorithm
+    steps = search(target, rank, method=method, budget=budget, seed=seed, start=start, first=done, jobs=jobs)
     check_writable(folder)
     saved: tuple[Path, Judged] | None = None
+    finished: set[int] = set()
     with progress_bar(method) as progress:
         for step in steps:
-            progress(step.note, step.number, step.number + 1)
+            finished.add(step.number)
+            while done in finished:
+                finished.remove(done)
+                done += 1
+            progress(step.note, step.number + 1, step.number + 2)
+            if step.floats is not None:
+                name = f"{target.slug}-r{step.floats.rank}-seed{seed}-start{step.number}"
+                save_encoders(folder / "floats" / f"{name}.safetensors", step.floats)
             if step.found is not None:
                 saved = _save(step.found, folder)
                 if step.found.rank > goal:
-                    err.print(f"rank {step.found.rank} after {step.number} walks: {saved[0]}", soft_wrap=True)
+                    err.print(f"rank {step.found.rank}, walk {step.number}: {saved[0]}", soft_wrap=True)
+            write_atomically(progress_file, json.dumps({"done": done}) + "\n")
+    if saved is not None and saved[1].algorithm.rank <= goal:
+        progress_file.unlink(missing_ok=True)
     if saved is None:
         raise NothingFound(
             f"no exact algorithm of rank {goal} for {target} within {budget:.0f}s, method {method}"
@@ -83,6 +102,14 @@ def find(
         out.print(f"{target} rank {found.rank}: {judged.verification.message}; {path}", soft_wrap=True)
     if found.rank > goal:
         raise SystemExit(1)
+
+
+def _numbers_done(path: Path) -> int:
+    """How many walks or starts of this very search are done; 0 where it is new or the file is damaged."""
+    try:
+        return max(0, int(json.loads(path.read_text(encoding="utf-8"))["done"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _save(algorithm: BilinearAlgorithm, folder: Path) -> tuple[Path, Judged]:

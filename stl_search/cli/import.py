@@ -10,7 +10,7 @@ import click
 from stl_algebra.algorithms.encoders_file import save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.errors import InvalidInput
-from stl_algebra.factor_files import read_factors
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import command_line, echo_json, json_option, out
 
 
@@ -36,7 +36,7 @@ def import_(file: Path, target: Path | None, as_json: bool) -> None:
     Example:
       stl-search import scheme.json --out scheme.safetensors
     """
-    stored = read_factors(file)
+    stored = read_encoders(file)
     path = target or file.with_suffix(".safetensors")
     if path.suffix != ".safetensors":
         raise InvalidInput("out", expected="a file name that ends in .safetensors", got=str(path))

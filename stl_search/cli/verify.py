@@ -10,7 +10,7 @@ import click
 from stl_algebra.algorithms.additions import count_additions
 from stl_algebra.algorithms.verify import RINGS, holds_over
 from stl_algebra.algorithms.verify import verify as verify_exactly
-from stl_algebra.factor_files import read_factors
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, json_option, out
 
 
@@ -28,7 +28,7 @@ def verify(encoders: Path, ring: str | None, as_json: bool) -> None:
       stl-search verify results/strassen/encoders/2x2x2-r7.safetensors
       stl-search verify scheme.json --ring 'GF(2)'
     """
-    stored = read_factors(encoders)
+    stored = read_encoders(encoders)
     algorithm = stored.judged.algorithm
     # Repeated here: a file's word is no proof.
     outcome = verify_exactly(algorithm)

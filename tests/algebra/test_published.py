@@ -9,7 +9,7 @@ import stl_algebra
 from stl_algebra import InvalidInput, encoders, load_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.published import encoders_file, named_encoders, published
+from stl_algebra.published import encoders_file, published, read_encoders
 from stl_kernels import STLLinear
 
 RUN = Path(__file__).parents[2] / "results" / "frontier-4x4x4" / "encoders"
@@ -18,10 +18,14 @@ RUN = Path(__file__).parents[2] / "results" / "frontier-4x4x4" / "encoders"
 def test_formats_and_ranks_are_accepted_as_they_are_spelled():
     algorithm = encoders("4x4x4", rank=32)
     assert (algorithm.tile.slug, algorithm.rank) == ("4x4x4", 32)
-    assert encoders("4", 32) == encoders(algorithm.tile, 32) == named_encoders("4x4x4-r32") == algorithm
+    assert (
+        encoders("4", 32)
+        == encoders(algorithm.tile, 32)
+        == read_encoders("4x4x4-r32").judged.algorithm
+        == algorithm
+    )
     assert stl_algebra.encoders is encoders
     assert encoders("3", 23) == exact_algorithm(stl_algebra.TileFormat(3, 3, 3))
-    assert named_encoders("results/a.safetensors") is None
 
 
 @pytest.mark.parametrize(("tile", "rank"), published(), ids=lambda value: str(value))

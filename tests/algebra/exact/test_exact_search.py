@@ -266,8 +266,8 @@ def test_every_bundled_algorithm_says_how_another_is_found():
     [("2", 7, "flips"), ("2x2x3", 11, "flips-modulo-2"), ("2", 7, "least-squares")],
 )
 def test_every_method_of_search_ends_with_a_proof(tile, rank, method):
-    steps = list(search(tile, rank, method=method, afresh=True, budget=200))
-    assert [step.number for step in steps] == sorted({step.number for step in steps})
+    steps = list(search(tile, rank, method=method, start="definition", budget=200))
+    assert [step.number for step in steps] == list(range(len(steps)))
     found = [step.found for step in steps if step.found is not None]
     assert [a.rank for a in found] == sorted({a.rank for a in found}, reverse=True)
     assert found[-1].rank == rank
@@ -288,3 +288,25 @@ def test_a_search_gives_what_the_package_has_and_refuses_before_it_begins():
             search(**arguments)
     with pytest.raises(TooLarge, match="order"):
         search("5", 93, method="least-squares")
+
+
+@pytest.mark.slow
+def test_processes_share_the_starts_and_a_stopped_search_goes_on():
+    alone = {o.number: o.solved for o in solve_from_random_starts(TileFormat(2, 2, 3), 11, 12)}
+    halves = [solve_from_random_starts(TileFormat(2, 2, 3), 11, 6, first=i, stride=2) for i in (0, 1)]
+    assert {o.number: o.solved for half in halves for o in half} == alone
+    parities = set()
+    for step in search("2x2x3", 10, method="least-squares", budget=250, jobs=2):
+        assert step.found is None
+        parities.add(step.number % 2)
+        if len(parities) == 2:
+            break
+    assert parities == {0, 1}
+    later = next(search("2x2x3", 10, method="least-squares", first=7))
+    assert later.number == 7
+
+
+def test_rounding_can_be_bounded():
+    solved = next(o.algorithm for o in solve_from_random_starts(TileFormat(2, 2, 2), 7, 8) if o.solved)
+    assert discretise(solved, tries=2, most_solves=0, rationals=False) is None
+    assert discretise(solved, tries=4) is not None

@@ -10,7 +10,8 @@ from stl_algebra.algorithms.fit import refit_decoder, truncate
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.families import Request, family
 from stl_algebra.families.fourier import fourier_algorithm
-from stl_algebra.groups import FiniteGroup, parse_group
+from stl_algebra.groups import FiniteGroup, parse_group, standard_names
+from stl_algebra.triples.census import census
 from stl_algebra.triples.property import Triple, find_triple
 from stl_algebra.triples.realises import bound, fewest_collisions, realises, subgroup_triple, subset_triple
 
@@ -199,3 +200,15 @@ def test_spectral_truncation_keeps_the_better_selection():
     assert kept.rank == 5 < whole.rank
     errors = [nmse(truncate(whole, 5, method=method)) for method in ("backward", "greedy")]
     assert nmse(kept) == pytest.approx(min(errors), rel=1e-12)
+
+
+def test_the_census_has_every_type_once_and_agrees_with_the_single_answers():
+    rows = list(census(2, 8, nodes=5000))
+    assert [row.group.order for row in rows] == sorted(row.group.order for row in rows)
+    assert len(rows) == len({frozenset(standard_names(row.group)) for row in rows}) == 13
+    for row in rows:
+        assert row.proven
+        assert realises(row.group, TileFormat(2, 2, 2)).realised == (row.largest >= 2)
+        # An abelian group needs at least nkm elements; S3 is the smallest group that does with fewer.
+        assert not row.group.is_abelian or row.largest == 1 or row.group.order >= row.largest**3
+    assert [r.group.name for r in rows if r.largest == 2 and r.group.order < 8] == ["S3"]

@@ -60,6 +60,13 @@ def test_tpp_says_what_is_proven():
     assert "does not realise" in call("tpp", "C7").stdout
     assert "may or may not" in call("tpp", "C2^5", "--tile", "3", "--nodes", "50").stdout
     assert call("tpp", "X9").exit_code == 2
+    assert len(found["words"][0]) == 2
+    assert "S = {1, " in call("tpp", "S3").stdout
+    assert call("tpp", "S3", "--census").exit_code == call("tpp").exit_code == 2
+    rows = json.loads(call("tpp", "--census", "--order", "5..6", "--json").stdout)
+    assert {r["group"]: r["largest"] for r in rows} == {"C5": 1, "C6": 1, "S3": 2}
+    assert "excluded by bound" in call("tpp", "--census", "--order", "6").stdout
+    assert call("tpp", "--census", "--order", "6..2").exit_code == 2
 
 
 @pytest.mark.slow

@@ -110,3 +110,18 @@ def test_a_ring_that_is_asked_for_decides(tmp_path):
     assert "exact over GF(2) only" in outcome.output
     assert call("verify", tmp_path / "two.npz", "--ring", "GF(2)").exit_code == 0
     assert call("verify", tmp_path / "two.npz", "--ring", "GF(3)").exit_code == 1
+
+
+@pytest.mark.slow
+def test_a_search_that_was_stopped_goes_on_and_keeps_its_floats(tmp_path):
+    arguments = ("find", "2x2x3", "--rank", 10, "--method", "flips", "--budget", "1s", "--out", tmp_path)
+    assert call(*arguments).exit_code == 1
+    (progress,) = tmp_path.glob("*.json")
+    done = json.loads(progress.read_text())["done"]
+    assert done >= 1
+    assert call(*arguments).exit_code == 1
+    assert json.loads(progress.read_text())["done"] > done
+    progress.write_text("{")
+    assert call(*arguments).exit_code == 1
+    outcome = call("find", "2", "--rank", 7, "--method", "least-squares", "--jobs", 2, "--out", tmp_path)
+    assert outcome.exit_code == 0, outcome.output
