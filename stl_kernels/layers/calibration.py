@@ -125,9 +125,11 @@ class Calibrator:
         encoded = torch.einsum("ra,ial->irl", layer.factors.encode_x.double(), to_tiles(rows, into))
         wanted = to_tiles(rows @ self._weight, onto)
         # The unknown is the change of Z, so that the ridge pulls to the present weights.
-        missed = wanted - torch.einsum("yr,irl,rlj->iyj", decode, encoded, self._start)
+        # In two steps each: the order of the sums decides what they cost.
+        products = torch.einsum("irl,rlj->irj", encoded, self._start)
+        missed = wanted - torch.einsum("yr,irj->iyj", decode, products)
         self._encoded.defer(encoded.reshape(len(encoded), -1))
-        self._right += torch.einsum("irl,yr,iyj->rlj", encoded, decode, missed)
+        self._right += torch.einsum("irl,irj->rlj", encoded, torch.einsum("yr,iyj->irj", decode, missed))
         self._tile_rows += len(encoded)
         self._rows += rows.shape[0]
         self._wanted += float(wanted.square().sum())
