@@ -1,4 +1,4 @@
-"""An overparametrised ReLU regression, trained by Gauss-Newton beside Adam; writes the picture.
+"""An overparametrised ReLU regression, trained by Gauss-Newton beside Adam; writes a picture beside itself.
 
 python examples/gauss_newton_relu.py
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib
 import torch
@@ -52,7 +53,9 @@ def main() -> None:
     axes.set_ylabel("mean squared error, 400 samples")
     axes.legend()
     figure.tight_layout()
-    figure.savefig("docs/figures/gauss-newton-relu.png", dpi=120)
+    target = Path(__file__).with_suffix(".png")
+    figure.savefig(target, dpi=120)
+    print(target)
 
 
 if __name__ == "__main__":

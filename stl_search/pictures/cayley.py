@@ -6,10 +6,11 @@ The edges x -> x g carry the colour of the generator g. What does not belong her
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -127,14 +128,28 @@ def save_picture(group: FiniteGroup, path: Path) -> Path:
     if path.suffix.lower() == ".html":
         import plotly.io
 
-        return write_atomically(path, plotly.io.to_html(cayley_figure(group), include_plotlyjs=True))
+        page = plotly.io.to_html(
+            cayley_figure(group, page=True),
+            include_plotlyjs=True,
+            default_width="100%",
+            default_height="94vh",
+            config={"displaylogo": False, "responsive": True},
+        )
+        # The document's own title and language, for tabs and for readers that speak.
+        head = f'<html lang="en"><head><title>Cayley graph of {html.escape(group.name)}</title>'
+        return write_atomically(path, page.replace("<html>\n<head>", head, 1))
     buffer = io.BytesIO()
     picture(group).savefig(buffer, format=path.suffix.lower()[1:], dpi=160)
     return write_atomically(path, buffer.getvalue())
 
 
-def cayley_figure(group: FiniteGroup) -> go.Figure:
-    """The Cayley graph of a group on its generators: an arrow-free drawing, one colour per generator."""
+def cayley_figure(group: FiniteGroup, page: bool = False) -> go.Figure:
+    """The Cayley graph of a group on its generators, one colour per generator, interactive.
+
+    Args:
+        group: any.
+        page: it fills a page of its own, with a title; otherwise it has the size of a part of the report.
+    """
     # Plotly takes a while to import and only interactive pictures need it.
     import plotly.graph_objects as go
 
@@ -156,6 +171,8 @@ def cayley_figure(group: FiniteGroup) -> go.Figure:
                 hoverinfo="skip",
             )
         )
+        if group.order <= _MOST_ARROWS and group.element_orders[g] > 2:
+            figure.add_trace(_arrows(positions, edges(group, g), PALETTE[number % len(PALETTE)]))
     figure.add_trace(
         go.Scatter(
             x=positions[:, 0].tolist(),
@@ -174,13 +191,43 @@ def cayley_figure(group: FiniteGroup) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )
+    size: dict[str, Any] = {"width": HALF_WIDTH, "height": 420}
+    if page:
+        size = {"autosize": True, "title": {"text": f"{group.name}, order {group.order}", "x": 0.5}}
     figure.update_layout(
         **PLOTLY_LAYOUT,
-        width=HALF_WIDTH,
-        height=420,
+        **size,
         xaxis_visible=False,
         yaxis_visible=False,
-        legend={"orientation": "h", "y": -0.02},
+        legend={"orientation": "h", "y": -0.02, "x": 0.5, "xanchor": "center"},
     )
+    if page:
+        figure.update_layout(margin_t=60)
     figure.update_yaxes(scaleanchor="x")
     return figure
+
+
+def _arrows(positions: Positions, pairs: list[tuple[int, int]], colour: str) -> go.Scatter:
+    """Arrow heads a little beyond the middle of each edge x -> x g, where they hide no vertex."""
+    import plotly.graph_objects as go
+
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for a, b in pairs:
+        head = positions[a] + 0.6 * (positions[b] - positions[a])
+        xs += [float(positions[a, 0]), float(head[0]), None]
+        ys += [float(positions[a, 1]), float(head[1]), None]
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
+        marker={
+            "symbol": "arrow",
+            "angleref": "previous",
+            "color": colour,
+            # Only the second point of each pair is a head.
+            "size": [0, 9, 0] * len(pairs),
+        },
+    )

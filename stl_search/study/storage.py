@@ -19,8 +19,16 @@ def open_storage(url: str) -> BaseStorage:
     """The Optuna storage of a URL, tried at once.
 
     Raises:
+        InvalidInput: not a URL.
         Unavailable: it does not answer, or its driver is not installed.
     """
+    if "://" not in url:
+        raise InvalidInput(
+            "storage",
+            expected="a URL such as sqlite:///study.db or postgresql://user@host/name",
+            got=repr(url),
+            hint=f"for a file: sqlite:///{url}",
+        )
     options: dict[str, Any] = {}
     if url.startswith("sqlite:"):
         options = {"connect_args": {"timeout": 60}}
@@ -30,6 +38,15 @@ def open_storage(url: str) -> BaseStorage:
         options = {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
     try:
         return RDBStorage(url, engine_kwargs=options)
+    except ImportError as error:
+        driver = error.name or str(error)
+        raise Unavailable(
+            without_password(
+                f"storage {url} needs the package {driver}: pip install 'stl-algebra[postgres]'"
+                if url.startswith("postgresql")
+                else f"storage {url} needs the package {driver}"
+            )
+        ) from error
     except Exception as error:  # every driver has its own exceptions
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Unavailable(without_password(f"storage {url} does not answer: {first}")) from error

@@ -272,6 +272,7 @@ BAD = [
     ([*TWO, "7", "--out", "{d}/damaged"], ["run.json"]),
     ([*TWO, "7", "--out", "{d}/r", "--storage", "sqlite:////proc/no/x.db"], ["storage"]),
     ([*TWO, "7", "--out", "{d}/r", "--storage", "nonsense"], ["storage"]),
+    ([*TWO, "7", "--out", "{d}/r", "--storage", "./study.db"], ["storage", "sqlite:///./study.db"]),
     ([*TWO, "7", "--trials", "1", "--budget", "5s"], ["trials", "budget"]),
     ([*TWO, "7", "--budget", "soon"], ["90s"]),
     (["run", "--family", "fourier", "--tile", "2", "--rank", "7"], ["group"]),
