@@ -19,7 +19,7 @@ from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, TooLarge
-from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.exact.parallel import in_parallel
 from stl_algebra.version import __version__
 
@@ -196,11 +196,7 @@ def search(
         TooLarge: one start of the method would take minutes.
     """
     tile = as_tile(tile)
-    if max(tile.x_size, tile.w_size, tile.y_size) > LARGEST_TILE:
-        raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_TILE}", got=str(tile))
-    goal = exact_algorithm(tile).rank - 1 if rank is None else rank
-    if not 1 <= goal <= tile.products:
-        raise InvalidInput("rank", expected=f"from 1 to {tile.products} for {tile}", got=goal)
+    goal = rank_to_reach(tile, rank)
     if method not in METHODS:
         raise InvalidInput("method", expected=f"one of {', '.join(METHODS)}", got=repr(method))
     for name, value, least in (("seed", seed, 0), ("first", first, 0), ("jobs", jobs, 1)):
@@ -224,6 +220,20 @@ def search(
     if jobs > 1:
         steps = _falling(in_parallel(jobs, partial(_share, method, request)))
     return _until(steps, goal, deadline)
+
+
+def rank_to_reach(tile: TileFormat, rank: int | None = None) -> int:
+    """The rank at which a search ends: `rank`, or one below the best that the package has.
+
+    Raises:
+        InvalidInput: the tile is too large for a search, or it has no such rank.
+    """
+    if max(tile.x_size, tile.w_size, tile.y_size) > LARGEST_TILE:
+        raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_TILE}", got=str(tile))
+    goal = rank_of_exact(tile) - 1 if rank is None else rank
+    if not 1 <= goal <= tile.products:
+        raise InvalidInput("rank", expected=f"from 1 to {tile.products} for {tile}", got=goal)
+    return goal
 
 
 def _share(method: str, request: _Request, first: int, stride: int) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import NothingFound
 from stl_algebra.exact import METHODS, search
-from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.search import rank_to_reach
 from stl_algebra.files import check_writable, write_atomically
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
@@ -63,7 +63,7 @@ def find(
     as_json: bool,
 ) -> None:
     target = TileFormat.parse(tile)
-    goal = exact_algorithm(target).rank - 1 if rank is None else rank
+    goal = rank_to_reach(target, rank)
     progress_file = folder / f"{target.slug}-r{goal}-{method}-seed{seed}.json"
     done = _numbers_done(progress_file)
     start: BilinearAlgorithm | str = "definition" if afresh else "package"

@@ -48,7 +48,8 @@ def test_find_that_does_not_reach_the_rank_says_so(tmp_path):
     outcome = call("find", "2", "--rank", 6, "--budget", "1s", "--out", tmp_path)
     assert outcome.exit_code == 1
     assert "rank 6" in outcome.output
-    assert not list(tmp_path.iterdir())
+    # Where the search was, and no file of an algorithm.
+    assert [path.name for path in tmp_path.iterdir()] == ["2x2x2-r6-flips-seed0.json"]
 
 
 @pytest.mark.parametrize(
