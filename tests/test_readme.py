@@ -17,7 +17,8 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DO
 #: What stands for files of the reader's, and what would take minutes: (pattern, in its place).
 INSTEAD = (
     (r"\bFILE\b", "4x4x4-r32"),
-    (r"--budget 120s", "--trials 2"),
+    (r"--budget 120s", "--trials 2 --matrices layer.npz"),
+    (r"--matrices minilm ", ""),
     (r"--shape 2048", "--shape 64"),
     # The same search, which takes minutes for <3,3,3>.
     (
