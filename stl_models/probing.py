@@ -1,0 +1,225 @@
+"""Which channel of one layer's output reaches which channel of another's input: asked of the model itself.
+
+Channels of a layer's output are poisoned with NaN, and NaN spreads exactly along dependence. Every watched
+layer notes which of its input channels are poisoned and goes on with its clean input of an earlier run, so
+that only what lies between two neighbouring layers is seen, and all blocks are probed in the same pass.
+
+* An MLP: channel i of a layer reaches channel i alone of the next layer, and the map is not linear, or two
+  layers reach it (a gated MLP).
+* Values of attention: channel c reaches one channel in each head of its group, linearly. With one token's
+values
+  set to 1 and all others to 0, a head's channels all show that token's weight: equal channels are one head.
+
+Nothing is asked of names. Where a model hides its structure (fused projections), nothing is found, and the
+recipes for single layers apply.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stl_models.tracing import Batch, at_rest, hooked, run_model
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """An MLP: output channel i of every producer meets input channel i of the consumer and no other."""
+
+    producers: tuple[str, ...]
+    consumer: str
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Values and output projection of an attention.
+
+    Attributes:
+        value, output: the two layers.
+        heads: one row of input channels of `output` for each head, grouped by the channels of `value` that
+            they come from: (groups, heads of a group, dimensions).
+        sources: (groups, dimensions), the channels of `value`.
+    """
+
+    value: str
+    output: str
+    heads: Tensor
+    sources: Tensor
+
+
+Hook = Callable[[str, Tensor], Tensor]
+
+
+class Prober:
+    """Runs a model with changed outputs of some layers and reads the inputs of all.
+
+    Args:
+        model: the model.
+        names: the layers to watch, in the order of execution.
+        batch: a small batch: two sequences of a few tokens are enough.
+    """
+
+    def __init__(self, model: nn.Module, names: list[str], batch: Batch) -> None:
+        self.model, self.names, self.batch = model, names, batch
+        self.widths: dict[str, int] = {}
+        self.clean = self._run({}, None)
+
+    def _run(self, change: dict[str, Hook], restore: dict[str, Tensor] | None) -> dict[str, Tensor]:
+        """Inputs of the layers while outputs are changed, each going on with its input in `restore`."""
+        inputs: dict[str, Tensor] = {}
+
+        def before(name: str) -> Any:
+            def look(_: nn.Module, args: tuple[Any, ...]) -> Any:
+                inputs.setdefault(name, args[0].detach().clone())
+                return None if restore is None else (restore[name], *args[1:])
+
+            return look
+
+        def after(name: str) -> Any:
+            def look(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+                self.widths[name] = output.shape[-1]
+                return change[name](name, output) if name in change else None
+
+            return look
+
+        handles: list[Any] = []
+        for name in self.names:
+            module = self.model.get_submodule(name)
+            handles.append(module.register_forward_pre_hook(before(name)))
+            handles.append(module.register_forward_hook(after(name)))
+        with hooked(handles), at_rest(self.model):
+            run_model(self.model, self.batch)
+        return inputs
+
+    def poisoned(self, layers: list[str], channels: Callable[[int], Tensor]) -> dict[str, Tensor]:
+        """For each layer the mask (K,) of input channels that the poisoned output channels reach.
+
+        Args:
+            layers: whose outputs are poisoned at once; no two of them may meet before the next layer.
+            channels: width to the mask of channels to poison.
+        """
+
+        def poison(_: str, output: Tensor) -> Tensor:
+            output = output.clone()
+            output[..., channels(output.shape[-1]).to(output.device)] = math.nan
+            return output
+
+        inputs = self._run(dict.fromkeys(layers, poison), self.clean)
+        return {n: x.reshape(-1, x.shape[-1]).isnan().any(0).cpu() for n, x in inputs.items()}
+
+    def responses(self, layers: list[str], hook: Hook) -> dict[str, Tensor]:
+        """Inputs of all layers with the outputs of some changed."""
+        return self._run(dict.fromkeys(layers, hook), self.clean)
+
+
+def find_pairs(model: nn.Module, names: list[str], batch: Batch) -> tuple[list[Neurons], list[Values]]:
+    """MLPs and attention values among the layers.
+
+    Args:
+        model: the model.
+        names: the layers, in the order of execution; each is called once a pass.
+        batch: a small batch.
+    """
+    prober = Prober(model, names, batch)
+    # One layer of each kind in a block at a time: layers whose names differ in numbers only.
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    into: dict[str, list[tuple[str, Tensor]]] = {}
+    for layers in kinds.values():
+        for source, target, channels in _reached(prober, names, layers):
+            into.setdefault(target, []).append((source, channels))
+    neurons, values = [], []
+    for target, sources in into.items():
+        direct = [s for s, c in sources if torch.equal(c, torch.arange(len(c)))]
+        heads = _heads(prober, sources[0][0], target, sources[0][1]) if len(sources) == 1 else None
+        if heads is not None:
+            values.append(heads)
+        elif direct and len(direct) == len(sources):
+            neurons.append(Neurons(tuple(direct), target))
+    return neurons, values
+
+
+def _reached(prober: Prober, names: list[str], layers: list[str]) -> list[tuple[str, str, Tensor]]:
+    """(source, target, channel of the source that feeds each channel of the target) for these layers."""
+    place = {name: i for i, name in enumerate(names)}
+    generator = torch.Generator().manual_seed(0)
+    drawn: dict[int, Tensor] = {}
+
+    def half(width: int) -> Tensor:
+        if width not in drawn:
+            drawn[width] = torch.rand(width, generator=generator) < 0.5
+        return drawn[width]
+
+    first = prober.poisoned(layers, half)
+    found = []
+    for source in layers:
+        following = names[place[source] + 1 : place[source] + 8]
+        # The nearest later layer that some but not all of the channels reach.
+        target = next((n for n in following if first[n].any() and not first[n].all()), None)
+        if target is not None:
+            found.append((source, target))
+    if not found:
+        return []
+    width = max(prober.widths[s] for s, _ in found)
+    sources = [s for s, _ in found]
+    codes = {s: torch.zeros(len(first[t]), dtype=torch.int64) for s, t in found}
+    single = {s: torch.ones(len(first[t]), dtype=torch.bool) for s, t in found}
+    for bit in range(max(1, (width - 1).bit_length())):
+        one = prober.poisoned(sources, partial(_with_bit, bit, 1))
+        zero = prober.poisoned(sources, partial(_with_bit, bit, 0))
+        for source, target in found:
+            codes[source] |= one[target].to(torch.int64) << bit
+            # A channel fed by exactly one channel is reached by one of the two halves, never by both.
+            single[source] &= one[target] ^ zero[target]
+    # Every channel has to arrive: kernels that treat NaN scores as masked would hide what queries do.
+    return [
+        (s, t, codes[s])
+        for s, t in found
+        if single[s].all() and torch.equal(torch.unique(codes[s]), torch.arange(prober.widths[s]))
+    ]
+
+
+def _with_bit(bit: int, value: int, width: int) -> Tensor:
+    """The channels below `width` whose number has this bit."""
+    return (torch.arange(width) >> bit) & 1 == value
+
+
+def _heads(prober: Prober, source: str, target: str, channels: Tensor) -> Values | None:
+    """Heads of an attention, if the source's channels are values that attention adds up."""
+
+    def first_token(_: str, output: Tensor) -> Tensor:
+        output = torch.zeros_like(output)
+        output[..., 0, :] = 1
+        return output
+
+    seen = prober.responses([source], first_token)[target].double()
+    twice = prober.responses([source], lambda n, y: 2 * first_token(n, y))[target].double()
+    if seen.dim() != 3 or not torch.allclose(twice, 2 * seen, rtol=1e-4, atol=1e-6):
+        return None
+    columns = seen.reshape(-1, seen.shape[-1]).t()
+    starts = [0]
+    for channel in range(1, len(columns)):
+        if not torch.allclose(columns[channel], columns[starts[-1]], rtol=1e-4, atol=1e-6):
+            starts.append(channel)
+    sizes = {b - a for a, b in zip(starts, [*starts[1:], len(columns)], strict=True)}
+    # Every channel on its own is an MLP without a bend; unequal heads are nothing that we know.
+    if len(sizes) != 1 or 1 in sizes:
+        return None
+    size = sizes.pop()
+    heads = torch.arange(len(columns)).view(-1, size)
+    fed = channels.view(-1, size)
+    groups: dict[tuple[int, ...], list[Tensor]] = {}
+    for head, sources in zip(heads, fed, strict=True):
+        groups.setdefault(tuple(sources.tolist()), []).append(head)
+    if len({len(g) for g in groups.values()}) != 1:
+        return None
+    stacked = torch.stack([torch.stack(g) for g in groups.values()])
+    return Values(source, target, stacked, torch.tensor(list(groups)))

@@ -1,0 +1,166 @@
+"""Recipes of two weights in four, and what one would use otherwise: `2:4`, and the peers of reports.
+
+`2:4` is SparseGPT's choice (Frantar and Alistarh 2023) with a least-squares refit of the kept weights, column
+by column, from the same moments; the mask stays. The peers are SparseGPT as published, Wanda (Sun et al.
+2023: the two smallest |w| times the feature's norm go) and two-factor low rank in the metric of the inputs.
+All take their moments centred, with the mean in the bias, as every recipe here does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stl_models.composite import Masked, Sequence, product
+from stl_models.recipes.base import (
+    Engine,
+    Fit,
+    Layer,
+    Parameters,
+    Shape,
+    Site,
+    composite,
+    corrected_bias,
+    finished,
+    register,
+)
+from stl_models.recipes.low_rank import spectrum
+
+#: SparseGPT's own damping of the second moment.
+_DAMPING = 0.01
+
+
+class TwoFour:
+    """Half of the weights of every four inputs, on hardware that skips them; dense elsewhere."""
+
+    kind = "linear"
+    slices = False
+
+    def __init__(self, name: str, summary: str, prune: Callable[[Layer], Tensor], refit: bool) -> None:
+        self.name, self.summary, self._prune, self._refit = name, summary, prune, refit
+
+    def sizes(self, shape: Shape, engine: Engine) -> list[tuple[Parameters, float]]:
+        k, m = shape.sizes[0]
+        return [({}, k * m / 2)] if k % 4 == 0 else []
+
+    def parts(self, shape: Shape, parameters: Parameters) -> list[tuple[int, int]]:
+        return [shape.sizes[0]]
+
+    def losses(self, site: Site, choices: list[Parameters], engine: Engine) -> list[float]:
+        (layer,) = site.layers
+        return [layer.loss(layer.weight - self._weight(layer)) for _ in choices]
+
+    def fit(self, site: Site, parameters: Parameters, engine: Engine) -> Fit:
+        (layer,) = site.layers
+        weight = self._weight(layer)
+        mask = (weight != 0).t().contiguous()
+        module = Masked(weight.t().contiguous(), mask.to(weight), corrected_bias(layer, weight))
+        return finished(site, Fit({layer.name: composite(layer, module, self.name)}, {}))
+
+    def _weight(self, layer: Layer) -> Tensor:
+        weight = self._prune(layer)
+        return refitted(layer, weight != 0) if self._refit else weight
+
+
+def sparsegpt(layer: Layer) -> Tensor:
+    """The weight (K, M) with two of every four inputs kept, errors pushed on through the inverse's factor."""
+    w = layer.weight.clone()
+    h = layer.moments.centred()
+    mean = float(h.diagonal().mean())
+    h = h + (_DAMPING * mean if mean > 0 else 1.0) * torch.eye(len(h), dtype=h.dtype)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
+    upper = torch.linalg.cholesky(inverse).t().contiguous()
+    diagonal = upper.diagonal()
+    block = 128
+    for first in range(0, len(w), block):
+        last = min(first + block, len(w))
+        errors = torch.zeros_like(w[first:last])
+        for start in range(first, last, 4):
+            score = (w[start : start + 4] / diagonal[start : start + 4, None]) ** 2
+            drop = score.argsort(dim=0, stable=True).argsort(0) < 2
+            for offset in range(min(4, last - start)):
+                i = start + offset
+                error = torch.where(drop[offset], w[i], w.new_zeros(())) / diagonal[i]
+                w[i:last] -= torch.outer(upper[i, i:last], error)
+                w[i] = torch.where(drop[offset], w.new_zeros(()), w[i])
+                errors[i - first] = error
+        w[last:] -= upper[first:last, last:].t() @ errors
+    return w
+
+
+def wanda(layer: Layer) -> Tensor:
+    """The weight (K, M) without the two of every four inputs of least |w| sqrt(E x^2)."""
+    norm = layer.moments.second.diagonal().clamp(min=0).sqrt()
+    score = (layer.weight.abs() * norm[:, None]).view(-1, 4, layer.weight.shape[1])
+    keep = score.argsort(dim=1, stable=True).argsort(1) >= 2
+    return layer.weight * keep.view(layer.weight.shape)
+
+
+def refitted(layer: Layer, mask: Tensor, together: int = 64) -> Tensor:
+    """Least squares in the metric of the inputs for the weights in the mask (K, M), every column on its own.
+
+    Args:
+        layer: gives the target W and the moments.
+        mask: the same number of entries in every column.
+        together: columns solved in one batch; the memory is together * (K/2)^2 numbers.
+    """
+    c = layer.moments.covariance()
+    wanted = c @ layer.weight
+    kept = mask.sum(0)
+    size = int(kept.max())
+    # A column with a zero weight among the kept ones has fewer entries: it gets others, which do no harm.
+    index = mask.to(torch.int8).argsort(dim=0, descending=True, stable=True)[:size].t()
+    out = torch.zeros_like(layer.weight)
+    for first in range(0, len(index), together):
+        rows = index[first : first + together]
+        columns = torch.arange(first, first + len(rows))
+        grams = c[rows[:, :, None], rows[:, None, :]]
+        right = wanted[rows, columns[:, None]]
+        factor = torch.linalg.cholesky(grams)
+        solved = torch.cholesky_solve(right[:, :, None], factor)[:, :, 0]
+        out[rows, columns[:, None]] = solved
+    return out
+
+
+class WhitenedLowRank:
+    """Two factors of rank q, q (K + M) multiplications, dense."""
+
+    name = "low-rank-whitened"
+    summary = "activation-aware low rank in two dense factors (a peer)"
+    kind = "linear"
+    slices = False
+
+    def sizes(self, shape: Shape, engine: Engine) -> list[tuple[Parameters, float]]:
+        k, m = shape.sizes[0]
+        step = engine.step
+        ranks = range(step, min(k, m), step)
+        return [({"rank": q}, float(q * (k + m))) for q in ranks if q * (k + m) < k * m]
+
+    def parts(self, shape: Shape, parameters: Parameters) -> list[tuple[int, int]]:
+        (k, m), q = shape.sizes[0], parameters["rank"]
+        return [(k, q), (q, m)]
+
+    def losses(self, site: Site, choices: list[Parameters], engine: Engine) -> list[float]:
+        (layer,) = site.layers
+        tails = spectrum(layer.weight, layer.moments.covariance()).tails()
+        return [0.5 * layer.scale * float(tails[c["rank"]]) for c in choices]
+
+    def fit(self, site: Site, parameters: Parameters, engine: Engine) -> Fit:
+        (layer,) = site.layers
+        found = spectrum(layer.weight, layer.moments.covariance())
+        vectors = found.vectors[:, : parameters["rank"]]
+        down = layer.weight @ vectors
+        bias = corrected_bias(layer, down @ vectors.t())
+        root = Sequence(product(down), product(vectors.t().contiguous(), bias))
+        return finished(site, Fit({layer.name: composite(layer, root, self.name)}, {}))
+
+
+#: Names of the recipes that reports compare with; none is used unless it is asked for.
+PEERS = ("2:4-sparsegpt", "2:4", "2:4-wanda", "low-rank-whitened")
+
+register(TwoFour("2:4", "SparseGPT's two of four weights, kept ones refitted", sparsegpt, True))
+register(TwoFour("2:4-sparsegpt", "SparseGPT as published (a peer)", sparsegpt, False))
+register(TwoFour("2:4-wanda", "Wanda's two of four weights (a peer)", wanda, False))
+register(WhitenedLowRank())

@@ -1,0 +1,200 @@
+"""What one forward pass shows: the order of the layers, who shares an input, what ends in a residual stream.
+
+Two layers share an input where they are given the very same tensor. A layer ends in a residual stream where
+its output, untouched but for dropout at rest, is one operand of an addition with a tensor of its own shape.
+
+What does not belong here: which layers take part (`structure`), which channel feeds which (`probing`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from stl_algebra.errors import InvalidInput
+
+#: What a model is called with: a mapping of keywords, one tensor, or a sequence of positional arguments.
+Batch = Mapping[str, Any] | Tensor | tuple[Any, ...] | list[Any]
+
+_ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_}
+
+
+def run_model(model: nn.Module, batch: Batch) -> Any:
+    """Call the model on a batch, without a cache of keys and values where it has the option."""
+    options: dict[str, Any] = {}
+    parameters = inspect.signature(model.forward).parameters
+    if "use_cache" in parameters or getattr(getattr(model, "config", None), "use_cache", False) is True:
+        options["use_cache"] = False
+    if isinstance(batch, Mapping):
+        return model(**{**options, **batch})
+    if isinstance(batch, Tensor):
+        return model(batch, **options)
+    return model(*batch, **options)
+
+
+def row_mask(batch: Batch) -> Tensor | None:
+    """The mask (B, T) of positions that are not padding, where the batch has one."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if not isinstance(mask, Tensor) or mask.dim() != 2 or bool((mask != 0).all()):
+        return None
+    return mask != 0
+
+
+def rows_of(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Rows (N, K) of an activation (..., K), those of padding left out."""
+    x = x.detach()
+    if mask is not None and x.shape[:2] == mask.shape and x.dim() == 3:
+        return x[mask.to(x.device)]
+    return x.reshape(-1, x.shape[-1])
+
+
+@dataclass
+class Trace:
+    """What was seen.
+
+    Attributes:
+        calls: how often each layer was called, in the order of the first calls.
+        inputs: layers that were given the same tensor, in the order of the calls.
+        residual: layers whose output is added to a tensor of its shape.
+        chained: whether each block was given the output of the block before it.
+    """
+
+    calls: dict[str, int] = field(default_factory=dict)
+    inputs: list[tuple[str, ...]] = field(default_factory=list)
+    residual: set[str] = field(default_factory=set)
+    chained: bool = True
+
+
+class Additions(TorchFunctionMode):
+    """Watches additions: `of(output)` names what was added to a tensor of the same memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wanted: dict[int, tuple[str, Tensor, int]] = {}
+        self._made: dict[int, int] = {}
+        self._count = 0
+        self.other: dict[str, Tensor] = {}
+
+    def want(self, name: str, output: Tensor) -> None:
+        """Look for an addition to this output."""
+        # The output is kept, so that no other tensor gets its memory meanwhile.
+        self._wanted[output.data_ptr()] = (name, output, self._count)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ADDITIONS and len(args) >= 2:
+            for one, two in ((args[0], args[1]), (args[1], args[0])):
+                if not (isinstance(one, Tensor) and isinstance(two, Tensor)) or one.shape != two.shape:
+                    continue
+                name, output, count = self._wanted.get(one.data_ptr(), ("", None, 0))
+                # What was made after the output may be made of it, as inside an activation function.
+                earlier = self._made.get(two.data_ptr(), 0) <= count
+                if output is not None and output.shape == one.shape and earlier and name not in self.other:
+                    self.other[name] = two.detach().clone()
+        result = func(*args, **(kwargs or {}))
+        self._count += 1
+        if isinstance(result, Tensor):
+            self._made[result.data_ptr()] = self._count
+        return result
+
+
+@contextmanager
+def hooked(handles: list[Any]) -> Iterator[None]:
+    """Remove the hooks at the end, whatever happens."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, without gradients, its modes restored at the end."""
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def trace(model: nn.Module, names: list[str], blocks: tuple[str, ...], batch: Batch) -> Trace:
+    """Run the model once and watch.
+
+    Args:
+        model: the model.
+        names: layers to watch.
+        blocks: blocks to watch, in order.
+        batch: a small batch.
+
+    Raises:
+        InvalidInput: the model cannot be called with the batch.
+    """
+    seen = Trace()
+    groups: dict[int, list[str]] = {}
+    alive: list[Tensor] = []
+    additions = Additions()
+    last: list[Tensor | None] = [None]
+
+    def before(name: str) -> Any:
+        def look(_: nn.Module, args: tuple[Any, ...]) -> None:
+            seen.calls[name] = seen.calls.get(name, 0) + 1
+            if args and seen.calls[name] == 1:
+                alive.append(args[0])
+                groups.setdefault(id(args[0]), []).append(name)
+
+        return look
+
+    def after(name: str) -> Any:
+        def look(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            additions.want(name, output)
+
+        return look
+
+    def into_block(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = first_tensor(args, kwargs)
+        if last[0] is not None and given is not last[0]:
+            seen.chained = False
+
+    def out_of_block(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        last[0] = output if isinstance(output, Tensor) else output[0]
+
+    handles: list[Any] = []
+    for name in names:
+        module = model.get_submodule(name)
+        handles.append(module.register_forward_pre_hook(before(name)))
+        handles.append(module.register_forward_hook(after(name)))
+    for block in blocks:
+        module = model.get_submodule(block)
+        handles.append(module.register_forward_pre_hook(into_block, with_kwargs=True))
+        handles.append(module.register_forward_hook(out_of_block))
+    with hooked(handles), at_rest(model), additions:
+        _called(model, batch)
+    seen.inputs = [tuple(group) for group in groups.values()]
+    seen.residual = set(additions.other)
+    seen.chained = seen.chained and bool(blocks)
+    return seen
+
+
+def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The hidden state that a block is given: its first tensor, by position or else by keyword."""
+    return next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+
+
+def _called(model: nn.Module, batch: Batch) -> None:
+    try:
+        run_model(model, batch)
+    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise InvalidInput(
+            "calibration", expected="batches that the model can be called with", got=first
+        ) from error

@@ -1,0 +1,128 @@
+"""What is found in a model: by its modules and by asking it, never by names."""
+
+import pytest
+import torch
+from torch import nn
+
+from stl_models.config import ConversionConfig
+from stl_models.plan import make_plan
+from stl_models.probing import find_pairs
+from stl_models.structure import find_structure
+from stl_models.tracing import trace
+
+
+def names_of(pairs):
+    return {(*p.producers, p.consumer) for p in pairs}
+
+
+def test_llama_is_understood(llama, batches):
+    structure = find_structure(llama)
+    assert len(structure.linears) == 14
+    assert structure.left == {"lm_head": "outside the blocks"}
+    seen = trace(llama, list(structure.linears), structure.blocks, batches[0])
+    assert seen.chained
+    block = "model.layers.0"
+    assert (
+        f"{block}.self_attn.q_proj",
+        f"{block}.self_attn.k_proj",
+        f"{block}.self_attn.v_proj",
+    ) in seen.inputs
+    assert (f"{block}.mlp.gate_proj", f"{block}.mlp.up_proj") in seen.inputs
+    ends = {f"model.layers.{i}.{n}" for i in (0, 1) for n in ("self_attn.o_proj", "mlp.down_proj")}
+    assert seen.residual == ends
+    neurons, values = find_pairs(llama, list(seen.calls), batches[0])
+    assert names_of(neurons) == {
+        tuple(f"model.layers.{i}.mlp.{n}_proj" for n in ("gate", "up", "down")) for i in (0, 1)
+    }
+    assert {(v.value, v.output) for v in values} == {
+        (f"model.layers.{i}.self_attn.v_proj", f"model.layers.{i}.self_attn.o_proj") for i in (0, 1)
+    }
+    # Four heads of 12 channels in two groups.
+    assert values[0].heads.shape == (2, 2, 12)
+    assert torch.equal(values[0].sources, torch.arange(24).view(2, 12))
+    assert torch.equal(values[0].heads.flatten(), torch.arange(48))
+
+
+def test_bert_is_understood(bert, batches):
+    structure = find_structure(bert)
+    assert len(structure.linears) == 12
+    seen = trace(bert, list(structure.linears), structure.blocks, batches[0])
+    neurons, values = find_pairs(bert, list(seen.calls), batches[0])
+    assert len(neurons) == len(values) == 2
+    assert values[0].heads.shape == (4, 1, 12)
+    assert len(seen.residual) == 4
+
+
+def test_fused_projections_are_not_taken_for_values(batches):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=61, n_embd=48, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0
+    )
+    model = transformers.GPT2Model(config).eval()
+    structure = find_structure(model)
+    seen = trace(model, list(structure.linears), structure.blocks, batches[0])
+    neurons, values = find_pairs(model, list(seen.calls), batches[0])
+    assert not values
+    assert len(neurons) == 2
+    # An addition inside an activation function is no residual stream.
+    assert not any(n.endswith("c_fc") for n in seen.residual)
+
+
+def test_a_plain_network_without_blocks():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8))
+    plan = make_plan(model, ConversionConfig(), torch.randn(4, 16))
+    assert names_of(plan.links.neurons) == {("0", "2")}
+    assert not plan.chained
+    assert not plan.problems
+
+
+def test_what_is_left_alone_is_listed_with_its_reason(llama):
+    structure = find_structure(llama, ("*.q_proj",))
+    assert structure.left["model.layers.0.self_attn.q_proj"] == "skipped by '*.q_proj'"
+    llama.lm_head.weight = llama.model.embed_tokens.weight
+    assert find_structure(llama, everything=True).left["lm_head"].startswith("its weight is tied")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda layer: layer.weight.data.fill_(float("nan")), "NaN"),
+        (lambda layer: layer.to("meta"), "meta device"),
+        (lambda layer: setattr(layer.weight, "quant_state", 1), "quantised"),
+    ],
+)
+def test_problems_name_the_layer(llama, spoil, words):
+    spoil(llama.model.layers[1].mlp.up_proj)
+    plan = make_plan(llama, ConversionConfig())
+    assert len(plan.problems) == 1
+    assert "model.layers.1.mlp.up_proj" in plan.problems[0]
+    assert words in plan.problems[0]
+
+
+def test_a_lazy_layer_is_named():
+    model = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 8))
+    assert "no weights yet" in find_structure(model).problems["0"]
+
+
+def test_the_plan_counts_from_shapes(llama, batches):
+    plan = make_plan(llama, ConversionConfig(ratio=2.0, recipes=("exact", "pivoted-low-rank")), batches[0])
+    totals = plan.totals()
+    assert totals["dense"] == sum(k * m for k, m in plan.structure.linears.values())
+    assert totals["core_ratio"] >= 2.0
+    assert totals["full_ratio"] < totals["core_ratio"]
+    assert all(r.verdict.startswith("convert: pivoted-low-rank, on tiles") for r in plan.rows)
+    dense = make_plan(llama, ConversionConfig(tiles="never", recipes=("pivoted-low-rank",)), batches[0])
+    assert all("dense" in r.verdict for r in dense.rows)
+    assert dense.totals()["full_ratio"] == pytest.approx(dense.totals()["core_ratio"])
+
+
+def test_a_device_in_the_table_gives_times_and_verdicts(llama, batches):
+    config = ConversionConfig(
+        device="H200", dtype="bf16", tiles="where-faster", recipes=("exact", "pivoted-low-rank")
+    )
+    plan = make_plan(llama, config, batches[0])
+    assert all(r.seconds is not None and r.seconds[0] > 0 for r in plan.rows)
+    # 48 features are far below what a GPU needs: no tiles there, and the plan says so.
+    assert all("tiles do not pay" in r.verdict for r in plan.rows)
