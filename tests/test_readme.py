@@ -20,6 +20,7 @@ INSTEAD = (
     (r"--budget 120s", "--trials 2 --matrices layer.npz"),
     (r"--matrices minilm ", ""),
     (r"--shape 2048", "--shape 64"),
+    (r"\./all-MiniLM-L6-v2", "./model-folder"),
     # The same search, which takes minutes for <3,3,3>.
     (
         r"find 3x3x3 --rank 23 --method least-squares --budget 10m --jobs 2",
