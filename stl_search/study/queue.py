@@ -163,6 +163,19 @@ def work(
         _run_and_tell(study, trial, entry, command)
 
 
+def running(study: optuna.Study) -> list[str]:
+    """What workers are busy with: family, group and stage of each running trial, as a display shows them."""
+    return [
+        " ".join(
+            word
+            for word in (t.params.get("family"), t.params.get("group"), t.user_attrs.get("stage"))
+            if word
+        )
+        for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if t.params
+    ]
+
+
 def _is_taken(study: optuna.Study, index: int, number: int) -> bool:
     """Another trial has a result for the plan entry, or was claimed for it and has a lower number."""
     return any(
@@ -174,8 +187,17 @@ def _is_taken(study: optuna.Study, index: int, number: int) -> bool:
 
 
 def _run_and_tell(study: optuna.Study, trial: optuna.Trial, entry: Entry, command: str) -> None:
+    told = time.monotonic()
+
+    def stage(what: str, done: int, of: int) -> None:
+        """Leave a note for the display, at most one a second: each is a write to the storage."""
+        nonlocal told
+        if time.monotonic() - told >= 1.0:
+            told = time.monotonic()
+            trial.set_user_attr("stage", f"{what} {done}/{of}")
+
     try:
-        outcome = run_trial(entry, command)
+        outcome = run_trial(entry, command, stage)
     except StlError as error:  # NoCandidate, or a candidate that cannot be refined
         trial.set_user_attr("reason", str(error))
         study.tell(trial, state=TrialState.PRUNED)

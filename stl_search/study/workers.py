@@ -16,18 +16,26 @@ import optuna
 from optuna.trial import TrialState
 
 from stl_algebra.errors import StlError, Unavailable
-from stl_search.study.queue import finished_indices, queue_up_to, release_abandoned, work
+from stl_search.study.queue import finished_indices, queue_up_to, release_abandoned, running, work
 from stl_search.study.run_folder import Run
 from stl_search.study.storage import open_storage, open_study
 
 
 @dataclass(frozen=True)
 class State:
-    """What a progress display shows: finished entries, the best total at the rank asked for, seconds."""
+    """What a progress display shows.
+
+    Attributes:
+        finished: entries of the plan.
+        best: total at the rank asked for.
+        seconds: since the search began.
+        running: family, group and stage of every trial that runs.
+    """
 
     finished: int
     best: float | None
     seconds: float
+    running: tuple[str, ...] = ()
 
 
 def search(
@@ -131,4 +139,5 @@ def _worker(run: Run, trials: int | None, seconds: float | None, parent: int) ->
 def _state(study: optuna.Study, began: float) -> State:
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = [t.value for t in done if t.value is not None]
-    return State(len(finished_indices(study)), min(values, default=None), time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return State(len(finished_indices(study)), min(values, default=None), seconds, tuple(running(study)))

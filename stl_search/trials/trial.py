@@ -7,7 +7,6 @@ entry's seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.exact.discretise import discretise
 from stl_algebra.families import Request, family
 from stl_algebra.groups import FiniteGroup
+from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
 from stl_search.trials.prune import Beam, prune
@@ -72,10 +72,13 @@ class Outcome:
     totals: tuple[float, ...]
 
 
-def run_trial(
-    entry: Entry, command: str = "", progress: Callable[[str, int, int], None] | None = None
-) -> Outcome:
+def run_trial(entry: Entry, command: str = "", progress: Progress | None = None) -> Outcome:
     """Run one entry.
+
+    Args:
+        entry: of the plan.
+        command: stored in provenance.
+        progress: called with the stage, what of it is done, and how much it is.
 
     Raises:
         NoCandidate: the family has nothing for this group and format.
@@ -89,7 +92,7 @@ def run_trial(
         torch.set_num_threads(threads)
 
 
-def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] | None) -> Outcome:
+def _run(entry: Entry, command: str, progress: Progress | None) -> Outcome:
     tile, penalty = entry.tile, rounding_constant(entry.dtype)
     start = family(entry.family).propose(entry)
     start = start.renamed(start.name, replace(start.provenance, command=command, version=__version__))
@@ -111,10 +114,14 @@ def _run(entry: Entry, command: str, progress: Callable[[str, int, int], None] |
     # Ranks at which an exact algorithm is known anyway are not worth keeping.
     path = {r: b for r, b in path.items() if entry.rank < r <= rank_of_exact(tile)}
     steps = [f"prune {start.rank} -> {entry.rank}"] if start.rank > entry.rank else []
+    if progress:
+        progress("refine", 0, 1 + len(path))
     found = [_finished(target, batch, start, (*steps, "als"), entry, sweeps=600)]
     for rank, kept in sorted(path.items()):
         steps_here = (f"prune {start.rank} -> {rank}", "als")
         found.append(_finished(target, kept, start, steps_here, entry, sweeps=60))
+        if progress:
+            progress("refine", len(found), 1 + len(path))
     if entry.rank < start.rank <= rank_of_exact(tile) and verify(start).exact:
         found.append(start)
     return Outcome(tuple(found), tuple(total(a, entry.dtype) for a in found))

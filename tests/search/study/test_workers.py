@@ -83,3 +83,15 @@ def test_the_state_is_what_the_storage_says(run, study):
     state = module._state(study, 0.0)
     assert (state.finished, state.best) == (3, 0.25)
     assert finished_indices(study) == {0, 1, 2}
+
+
+def test_the_state_names_what_runs_with_its_stage(study):
+    trial = study.ask()
+    assert module._state(study, 0.0).running == ()
+    trial.suggest_categorical("family", ["orbits"])
+    trial.suggest_categorical("group", ["S3"])
+    assert module._state(study, 0.0).running == ("orbits S3",)
+    trial.set_user_attr("stage", "prune 3/17")
+    assert module._state(study, 0.0).running == ("orbits S3 prune 3/17",)
+    study.tell(trial, 1.0)
+    assert module._state(study, 0.0).running == ()

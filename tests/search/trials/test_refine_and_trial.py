@@ -127,3 +127,10 @@ def test_group_derived_encoders_reach_the_reference_at_rank_32():
     ranks = [a.rank for a in outcome.algorithms]
     assert ranks[0] == 32
     assert set(ranks[1:]) == set(range(33, 50))
+
+
+def test_a_trial_tells_its_stages():
+    told = []
+    outcome = run_trial(Entry("2", 5, "fp32", "known"), "", lambda *step: told.append(step))
+    assert told == [("prune", 1, 2), ("prune", 2, 2), ("refine", 0, 2), ("refine", 2, 2)]
+    assert [a.rank for a in outcome.algorithms][:2] == [5, 6]
