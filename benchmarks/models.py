@@ -31,14 +31,14 @@ from torch import Tensor, nn
 from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
 from stl_kernels.device.peaks import device_name
-from stl_models.collect import block_moments, inner
-from stl_models.config import ConversionConfig
 from stl_models.convert import convert_
-from stl_models.moments import Moments
-from stl_models.plan import make_engine, make_plan
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.plan import make_engine, make_plan
+from stl_models.planning.regions import dense_layer
 from stl_models.recipes import Shape, Site, get_recipe
-from stl_models.regions import dense_layer
-from stl_models.streams import Streams
+from stl_models.statistics.collect import block_moments, inner
+from stl_models.statistics.moments import Moments
+from stl_models.statistics.streams import Streams
 from stl_models.text import plain_text, read_text, token_batches
 from stl_models.training import distil
 

@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stl_models.transformers import register_when_imported
+from stl_models.storage.transformers import register_when_imported
 
 if TYPE_CHECKING:
-    from stl_models.config import ConversionConfig, Override
     from stl_models.convert import convert_
-    from stl_models.converted import load
-    from stl_models.plan import Plan, make_plan
+    from stl_models.planning.config import ConversionConfig, Override
+    from stl_models.planning.plan import Plan, make_plan
     from stl_models.report import Report
-    from stl_models.saving import save
+    from stl_models.storage.converted import load
+    from stl_models.storage.saving import save
 
 register_when_imported()
 
 _PLACES = {
-    "ConversionConfig": "config",
-    "Override": "config",
-    "Plan": "plan",
+    "ConversionConfig": "planning.config",
+    "Override": "planning.config",
+    "Plan": "planning.plan",
     "Report": "report",
     "convert_": "convert",
-    "load": "converted",
-    "make_plan": "plan",
-    "save": "saving",
+    "load": "storage.converted",
+    "make_plan": "planning.plan",
+    "save": "storage.saving",
 }
 
 __all__ = ["ConversionConfig", "Override", "Plan", "Report", "convert_", "load", "make_plan", "save"]

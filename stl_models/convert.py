@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
-from stl_models.allocate import Allocation, Decision, Region, allocate
-from stl_models.collect import Pair, block_moments, inner
-from stl_models.composite import Composite, on_tiles, replace_products
-from stl_models.config import ConversionConfig
-from stl_models.counting import count_layers, predicted_seconds
-from stl_models.moments import Moments, nothing_known
-from stl_models.plan import Plan, make_engine, make_plan, product_seconds
+from stl_models.composites.composite import Composite, on_tiles, replace_products
+from stl_models.planning.allocate import Allocation, Decision, Region, allocate
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.counting import count_layers, predicted_seconds
+from stl_models.planning.plan import Plan, make_engine, make_plan, product_seconds
+from stl_models.planning.regions import dense_layer, region_of
+from stl_models.planning.single import Single
 from stl_models.recipes import Engine, Layer, Shape, get_recipe
-from stl_models.regions import dense_layer, region_of
 from stl_models.repair import BlockOutcome, convert_block
 from stl_models.report import Report
-from stl_models.sensitivity import gradient_moments, resolve_objective
-from stl_models.single import Single
-from stl_models.streams import Streams, rows_in
-from stl_models.structure import replace_module
-from stl_models.tracing import Batch
-from stl_models.transformers import attach
+from stl_models.statistics.collect import Pair, block_moments, inner
+from stl_models.statistics.moments import Moments, nothing_known
+from stl_models.statistics.sensitivity import gradient_moments, resolve_objective
+from stl_models.statistics.streams import Streams, rows_in
+from stl_models.storage.transformers import attach
+from stl_models.structure.modules import replace_module
+from stl_models.structure.tracing import Batch
 
 
 class BlockStore(Protocol):

@@ -18,11 +18,11 @@ import torch
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_algebra.files import check_writable
 from stl_algebra.progress import Progress
-from stl_models.config import ConversionConfig
 from stl_models.convert import convert_
-from stl_models.plan import Plan, make_plan
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.plan import Plan, make_plan
 from stl_models.report import Report
-from stl_models.saving import Folder, model_config
+from stl_models.storage.saving import Folder, model_config
 from stl_models.text import read_text, token_batches
 
 

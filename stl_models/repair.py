@@ -23,16 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from stl_kernels.layers.dense import sizes_of
-from stl_models.allocate import Decision
-from stl_models.collect import Pair, Targets, block_moments, collect_targets, inner
-from stl_models.composite import Composite, Select
-from stl_models.composite import Sequence as Parts
-from stl_models.moments import Moments, nothing_known
+from stl_models.composites.composite import Composite, Select
+from stl_models.composites.composite import Sequence as Parts
+from stl_models.planning.allocate import Decision
+from stl_models.planning.regions import Links, slicing_sites
 from stl_models.recipes import Choice, Engine, Fit, Layer, Site, get_recipe
 from stl_models.recipes.base import placed_composite
-from stl_models.regions import Links, slicing_sites
-from stl_models.streams import Streams, relative_distance
-from stl_models.structure import replace_module
+from stl_models.statistics.collect import Pair, Targets, block_moments, collect_targets, inner
+from stl_models.statistics.moments import Moments, nothing_known
+from stl_models.statistics.streams import Streams, relative_distance
+from stl_models.structure.modules import replace_module
 
 #: Ridges tried, as shares of the mean variance; infinity is no repair.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, float("inf"))

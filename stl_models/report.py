@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from stl_algebra.version import __version__
-from stl_models.allocate import Allocation
-from stl_models.config import ConversionConfig
-from stl_models.plan import Plan
+from stl_models.planning.allocate import Allocation
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.plan import Plan
 
 
 @dataclass(eq=False)

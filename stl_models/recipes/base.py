@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput
-from stl_models.composite import Composite, Scatter, Select, Sequence, effective, product
-from stl_models.moments import Moments
+from stl_models.composites.composite import Composite, Scatter, Select, Sequence, effective, product
+from stl_models.statistics.moments import Moments
 
 #: The parameters of a choice: plain integers, so that a plan can store them.
 Parameters = Mapping[str, int]

@@ -12,7 +12,7 @@ import torch
 from scipy import linalg
 from torch import Tensor, nn
 
-from stl_models.composite import Select, Sequence, Sum, product
+from stl_models.composites.composite import Select, Sequence, Sum, product
 
 
 @dataclass(frozen=True, eq=False)

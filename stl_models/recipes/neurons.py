@@ -13,8 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from stl_models.composite import product
-from stl_models.moments import Moments
+from stl_models.composites.composite import product
 from stl_models.recipes.base import (
     Engine,
     Fit,
@@ -26,6 +25,7 @@ from stl_models.recipes.base import (
     corrected_bias,
     register,
 )
+from stl_models.statistics.moments import Moments
 
 
 class NeuronsRecipe:

@@ -6,7 +6,7 @@ itself (docs/theory.md, section 11).
 
 from __future__ import annotations
 
-from stl_models.composite import Sequence, product
+from stl_models.composites.composite import Sequence, product
 from stl_models.recipes.base import (
     Engine,
     Fit,

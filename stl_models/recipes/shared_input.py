@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from stl_models.composite import Borrowed, Sequence, Shared, product
+from stl_models.composites.composite import Borrowed, Sequence, Shared, product
 from stl_models.recipes.base import (
     Engine,
     Fit,

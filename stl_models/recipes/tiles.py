@@ -20,7 +20,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_kernels.layers.linear import STLLinear
 from stl_kernels.layers.options import LayerOptions
-from stl_models.composite import Sequence, Shift
+from stl_models.composites.composite import Sequence, Shift
 from stl_models.recipes.base import Engine, Fit, Layer, Parameters, Shape, Site, composite, register
 
 #: Unknowns of an output block above which the Gram matrix is refused: 1.2 GB.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stl_models.composite import Masked, Sequence, product
+from stl_models.composites.composite import Masked, Sequence, product
 from stl_models.recipes.base import (
     Engine,
     Fit,

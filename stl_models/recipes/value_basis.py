@@ -14,8 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from stl_models.composite import Scatter, Select, product
-from stl_models.moments import Moments
+from stl_models.composites.composite import Scatter, Select, product
 from stl_models.recipes.base import (
     Engine,
     Fit,
@@ -27,6 +26,7 @@ from stl_models.recipes.base import (
     placed_composite,
     register,
 )
+from stl_models.statistics.moments import Moments
 
 Places = tuple[Select | None, Scatter | None]
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
-from stl_models.composite import Composite
-from stl_models.streams import output_tensor
-from stl_models.tracing import Batch, at_rest, run_model
+from stl_models.composites.composite import Composite
+from stl_models.statistics.streams import output_tensor
+from stl_models.structure.tracing import Batch, at_rest, run_model
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from stl_models.activations import CaptureOptions, Labels
+from stl_models.activations import Captured, CaptureOptions, Labels
 from stl_models.activations import capture as run_capture
-from stl_models.captured import Captured
 from stl_search.cli.common import command_line, echo_json, json_option, out, progress_bar, table
 
 _DEFAULTS = CaptureOptions()

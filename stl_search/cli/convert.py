@@ -11,7 +11,7 @@ from rich.table import Table
 from stl_search.cli.common import command_line, echo_json, err, json_option, out, progress_bar
 
 if TYPE_CHECKING:
-    from stl_models.plan import Plan
+    from stl_models.planning.plan import Plan
 
 
 @click.command()
@@ -57,8 +57,8 @@ def convert(
     Example:
       stl-search convert ./all-MiniLM-L6-v2 --calibrate book.txt --ratio 2.0 --out minilm-2x
     """
-    from stl_models.config import ConversionConfig
     from stl_models.folders import Calibration, convert_folder, plan_folder
+    from stl_models.planning.config import ConversionConfig
     from stl_models.reporting import write_report
 
     if target is None and not plan_only:

@@ -8,7 +8,7 @@ import torch
 
 from stl_algebra.errors import InvalidInput
 from stl_models.activations import CaptureOptions, capture
-from stl_models.captured import _aliases, stored_as
+from stl_models.activations.captured import _aliases, stored_as
 from stl_search.matrices.readers import load_matrices
 
 transformers = pytest.importorskip("transformers")

@@ -10,8 +10,8 @@ from torch import nn
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_models.building import Builder, describe
-from stl_models.composite import (
+from stl_models.composites.building import Builder, describe
+from stl_models.composites.composite import (
     Borrowed,
     Composite,
     Masked,

@@ -8,7 +8,7 @@ from torch import nn
 
 from stl_algebra.errors import InvalidInput
 from stl_models import ConversionConfig, convert_
-from stl_models.composite import Composite
+from stl_models.composites.composite import Composite
 from stl_models.training import distil
 
 RECIPES = ("exact", "pivoted-low-rank", "shared-input", "neurons", "value-basis", "2:4")

@@ -11,12 +11,12 @@ from torch import nn
 from stl_algebra import load_encoders
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_models.composite import Composite, effective, products_of, replace_products
-from stl_models.config import ConversionConfig
+from stl_models.composites.composite import Composite, effective, products_of, replace_products
 from stl_models.convert import tile_products
-from stl_models.counting import count_product
-from stl_models.moments import MomentSum
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.counting import count_product
 from stl_models.recipes import RECIPES, Engine, Layer, Shape, Site, curve
+from stl_models.statistics.moments import MomentSum
 
 ENCODERS = Path(__file__).parents[2] / "results/frontier-4x4x4/encoders/4x4x4-r32.safetensors"
 ROWS, WIDTH, OUT, HIDDEN, HEADS = 600, 32, 24, 48, 8

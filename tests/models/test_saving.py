@@ -10,7 +10,7 @@ import torch
 
 from stl_algebra.errors import InvalidInput
 from stl_models import ConversionConfig, convert_, load, save
-from stl_models.saving import Folder, model_config
+from stl_models.storage.saving import Folder, model_config
 
 CONFIG = ConversionConfig(ratio=2.2, recipes=("exact", "shared-input", "neurons", "value-basis"))
 
@@ -116,7 +116,7 @@ def test_a_conversion_that_was_stopped_goes_on_and_ends_the_same(llama, batches,
 
 def test_a_full_disk_is_named_and_finished_blocks_are_kept(llama, batches, tmp_path, monkeypatch):
     from stl_algebra.errors import Unavailable
-    from stl_models import saving
+    from stl_models.storage import saving
 
     write = saving.write_atomically
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from stl_models.config import ConversionConfig
-from stl_models.plan import make_plan
-from stl_models.probing import find_pairs
-from stl_models.structure import find_structure
-from stl_models.tracing import trace
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.plan import make_plan
+from stl_models.structure.modules import find_structure
+from stl_models.structure.probing import find_pairs
+from stl_models.structure.tracing import trace
 
 
 def names_of(pairs):

@@ -8,8 +8,8 @@ from torch import nn
 
 from stl_kernels.device.peaks import Peaks
 from stl_kernels.layers.linear import STLLinear
-from stl_models.composite import Composite, Masked, products_of
-from stl_models.plan import Plan, product_seconds
+from stl_models.composites.composite import Composite, Masked, products_of
+from stl_models.planning.plan import Plan, product_seconds
 from stl_models.recipes import Engine
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from stl_models.saving import fill, prepare
-from stl_models.shards import read_config, read_folder
-from stl_models.transformers import load_with_transformers
+from stl_models.storage.saving import fill, prepare
+from stl_models.storage.shards import read_config, read_folder
+from stl_models.storage.transformers import load_with_transformers
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> nn.Module:

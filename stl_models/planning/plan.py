@@ -23,12 +23,12 @@ from stl_algebra.precision import BYTES
 from stl_kernels.device.peaks import Peaks
 from stl_kernels.layers.functional import as_algorithm
 from stl_kernels.speed.prediction import predict, resolve_peaks
-from stl_models.config import ConversionConfig
-from stl_models.probing import find_pairs
+from stl_models.planning.config import ConversionConfig
+from stl_models.planning.regions import Links, allowed_recipes
 from stl_models.recipes import Engine, Shape, get_recipe
-from stl_models.regions import Links, allowed_recipes
-from stl_models.structure import Structure, find_structure
-from stl_models.tracing import Batch, trace
+from stl_models.structure.modules import Structure, find_structure
+from stl_models.structure.probing import find_pairs
+from stl_models.structure.tracing import Batch, trace
 
 
 @dataclass(frozen=True)

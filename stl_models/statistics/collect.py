@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stl_models.moments import Moments, MomentSum
-from stl_models.streams import Streams
-from stl_models.tracing import Additions, hooked, rows_of
+from stl_models.statistics.moments import Moments, MomentSum
+from stl_models.statistics.streams import Streams
+from stl_models.structure.tracing import Additions, hooked, rows_of
 
 
 class _Enough(Exception):

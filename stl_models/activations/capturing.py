@@ -24,9 +24,9 @@ from stl_algebra.files import write_atomically
 from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
 from stl_kernels.layers.dense import is_dense, read_dense
-from stl_models.captured import SETTLED, Captured, gather
-from stl_models.loading import Loaded, forward_of, load, tokens_of
-from stl_models.recording import record
+from stl_models.activations.captured import SETTLED, Captured, gather
+from stl_models.activations.loading import Loaded, forward_of, load, tokens_of
+from stl_models.activations.recording import record
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 from stl_kernels.layers.factors import algorithm_of
 from stl_kernels.layers.linear import STLLinear
-from stl_models.allocate import Allocation, Decision
-from stl_models.building import Builder, describe
-from stl_models.composite import Composite
+from stl_models.composites.building import Builder, describe
+from stl_models.composites.composite import Composite
+from stl_models.planning.allocate import Allocation, Decision
 from stl_models.repair import BlockOutcome
-from stl_models.shards import INDEX, METHOD, PROGRESS, read_tensors
-from stl_models.structure import replace_module
+from stl_models.storage.shards import INDEX, METHOD, PROGRESS, read_tensors
+from stl_models.structure.modules import replace_module
 
 #: Version of the folder; a newer one is refused.
 FOLDER_VERSION = 1

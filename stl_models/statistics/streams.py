@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
-from stl_models.tracing import Batch, at_rest, first_tensor, hooked, row_mask, run_model
+from stl_models.structure.tracing import Batch, at_rest, first_tensor, hooked, row_mask, run_model
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from stl_kernels.layers.dense import read_dense
-from stl_models.allocate import Alternative, Curve, Region
-from stl_models.config import ConversionConfig
-from stl_models.moments import Moments
-from stl_models.probing import Neurons, Values
+from stl_models.planning.allocate import Alternative, Curve, Region
+from stl_models.planning.config import ConversionConfig
 from stl_models.recipes import RECIPES, Choice, Engine, Layer, Site, curve, get_recipe
+from stl_models.statistics.moments import Moments
+from stl_models.structure.probing import Neurons, Values
 
 
 @dataclass(frozen=True, eq=False)

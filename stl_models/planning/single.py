@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from stl_models.config import ConversionConfig
+from stl_models.planning.config import ConversionConfig
 from stl_models.recipes import RECIPES, Engine, Layer, Shape, Site
-from stl_models.sensitivity import OneAtATime
-from stl_models.tracing import Batch
+from stl_models.statistics.sensitivity import OneAtATime
+from stl_models.structure.tracing import Batch
 
 
 class Single:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
 from stl_kernels.layers.dense import read_dense
-from stl_models.recording import Group
+from stl_models.activations.recording import Group
 
 #: Below this many rows second moments are not settled: methods fitted to them look worse than they are.
 SETTLED = 4096

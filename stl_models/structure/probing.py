@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stl_models.tracing import Batch, at_rest, hooked, run_model
+from stl_models.structure.tracing import Batch, at_rest, hooked, run_model
 
 
 @dataclass(frozen=True)

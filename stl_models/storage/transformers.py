@@ -19,8 +19,8 @@ from typing import Any
 from torch import nn
 
 from stl_algebra.errors import InvalidInput, Unavailable
-from stl_models.saving import prepare, quantization_config
-from stl_models.shards import METHOD
+from stl_models.storage.saving import prepare, quantization_config
+from stl_models.storage.shards import METHOD
 
 _REGISTRY = "transformers.quantizers.auto"
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stl_kernels.layers.dense import is_dense, sizes_of
 from stl_kernels.layers.linear import STLLinear
-from stl_models.composite import Composite
+from stl_models.composites.composite import Composite
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
-from stl_models.streams import output_tensor
-from stl_models.structure import replace_module
-from stl_models.tracing import Batch, at_rest, hooked, row_mask, run_model
+from stl_models.statistics.streams import output_tensor
+from stl_models.structure.modules import replace_module
+from stl_models.structure.tracing import Batch, at_rest, hooked, row_mask, run_model
 
 #: Outputs wider than this have one number, E |g|^2 / M, in place of a matrix.
 WIDEST = 1024

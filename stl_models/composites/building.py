@@ -12,7 +12,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput
 from stl_kernels.layers.linear import STLLinear
 from stl_kernels.layers.options import LayerOptions
-from stl_models.composite import (
+from stl_models.composites.composite import (
     Borrowed,
     Composite,
     Masked,

@@ -1,0 +1,1 @@
+"""Which layer is made cheaper how far: configuration, regions, allocation, the plan and its costs."""

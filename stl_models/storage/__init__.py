@@ -1,0 +1,1 @@
+"""Converted models in folders: written, resumed, and read, with or without transformers."""
