@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 from stl_algebra.errors import InvalidInput
 
@@ -135,9 +134,9 @@ def _upper_root(correlation: Array) -> Array:
     """The upper Cholesky factor; a ridge of at most 1e-6 where the matrix is singular to rounding."""
     for ridge in (0.0, 1e-13, 1e-11, 1e-9, 1e-8, 1e-7, 1e-6):
         try:
-            root: Array = linalg.cholesky(correlation + ridge * np.eye(len(correlation)))
-            return root
-        except linalg.LinAlgError:
+            root = np.linalg.cholesky(correlation + ridge * np.eye(len(correlation))).T
+            return np.asarray(root, dtype=np.float64)
+        except np.linalg.LinAlgError:
             continue
     raise InvalidInput("moments", expected="a positive semidefinite covariance", got="an indefinite one")
 
