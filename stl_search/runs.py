@@ -127,7 +127,7 @@ def search_and_report(
             done = state.finished if trials is not None else min(round(state.seconds), total)
             best = "-" if state.best is None else f"{state.best:.4g}"
             now = f"; {', '.join(state.running)}" if state.running else ""
-            progress(f"{state.finished} trials, best total {best}{now}", done, total)
+            progress(f"searching, {state.finished} trials, best total {best}{now}", done, total)
 
     interrupted = False
     try:
