@@ -3,7 +3,16 @@
 Importing the package registers all of them.
 """
 
-from stl_models.recipes import exact, neurons, pivoted_low_rank, shared_input, tiles, two_four, value_basis
+from stl_models.recipes import (
+    exact,
+    neurons,
+    pivoted_low_rank,
+    shared_input,
+    tiles,
+    two_four,
+    value_basis,
+    whitened_low_rank,
+)
 from stl_models.recipes.base import (
     RECIPES,
     Choice,
@@ -16,10 +25,8 @@ from stl_models.recipes.base import (
     curve,
     get_recipe,
 )
-from stl_models.recipes.two_four import PEERS
 
 __all__ = [
-    "PEERS",
     "RECIPES",
     "Choice",
     "Engine",
@@ -37,4 +44,5 @@ __all__ = [
     "tiles",
     "two_four",
     "value_basis",
+    "whitened_low_rank",
 ]

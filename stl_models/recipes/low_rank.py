@@ -28,9 +28,13 @@ class Spectrum:
     vectors: Tensor
 
     def tails(self) -> Tensor:
-        """tails[q] = the sum of squares beyond the first q: twice the loss at rank q, length p + 1."""
-        zero = self.squares.new_zeros(1)
-        return torch.cat([self.squares.flip(0).cumsum(0).flip(0), zero])
+        """Twice the loss at every rank from 0 to p."""
+        return tails(self.squares)
+
+
+def tails(squares: Tensor) -> Tensor:
+    """tails[q] = the sum of the squares (p,) beyond the first q, (p + 1,)."""
+    return torch.cat([squares.flip(0).cumsum(0).flip(0), squares.new_zeros(1)])
 
 
 def spectrum(weighted: Tensor, covariance: Tensor) -> Spectrum:

@@ -1,9 +1,9 @@
-"""Recipes of two weights in four, and what one would use otherwise: `2:4`, and the peers of reports.
+"""Recipes of two weights in four: `2:4`, and the peers `2:4-sparsegpt` and `2:4-wanda`.
 
 `2:4` is SparseGPT's choice (Frantar and Alistarh 2023) with a least-squares refit of the kept weights, column
-by column, from the same moments; the mask stays. The peers are SparseGPT as published, Wanda (Sun et al.
-2023: the two smallest |w| times the feature's norm go) and two-factor low rank in the metric of the inputs.
-All take their moments centred, with the mean in the bias, as every recipe here does.
+by column, from the same moments; the mask stays. The peers are SparseGPT as published and Wanda (Sun et al.
+2023: the two smallest |w| times the feature's norm go). All take their moments centred, with the mean in the
+bias, as every recipe here does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stl_models.composites.composite import Masked, Sequence, product
+from stl_models.composites.composite import Masked
 from stl_models.recipes.base import (
     Engine,
     Fit,
@@ -26,7 +26,6 @@ from stl_models.recipes.base import (
     finished,
     register,
 )
-from stl_models.recipes.low_rank import spectrum
 
 #: SparseGPT's own damping of the second moment.
 _DAMPING = 0.01
@@ -124,43 +123,6 @@ def refitted(layer: Layer, mask: Tensor, together: int = 64) -> Tensor:
     return out
 
 
-class WhitenedLowRank:
-    """Two factors of rank q, q (K + M) multiplications, dense."""
-
-    name = "low-rank-whitened"
-    summary = "activation-aware low rank in two dense factors (a peer)"
-    kind = "linear"
-    slices = False
-
-    def sizes(self, shape: Shape, engine: Engine) -> list[tuple[Parameters, float]]:
-        k, m = shape.sizes[0]
-        step = engine.step
-        ranks = range(step, min(k, m), step)
-        return [({"rank": q}, float(q * (k + m))) for q in ranks if q * (k + m) < k * m]
-
-    def parts(self, shape: Shape, parameters: Parameters) -> list[tuple[int, int]]:
-        (k, m), q = shape.sizes[0], parameters["rank"]
-        return [(k, q), (q, m)]
-
-    def losses(self, site: Site, choices: list[Parameters], engine: Engine) -> list[float]:
-        (layer,) = site.layers
-        tails = spectrum(layer.weight, layer.moments.covariance()).tails()
-        return [0.5 * layer.scale * float(tails[c["rank"]]) for c in choices]
-
-    def fit(self, site: Site, parameters: Parameters, engine: Engine) -> Fit:
-        (layer,) = site.layers
-        found = spectrum(layer.weight, layer.moments.covariance())
-        vectors = found.vectors[:, : parameters["rank"]]
-        down = layer.weight @ vectors
-        bias = corrected_bias(layer, down @ vectors.t())
-        root = Sequence(product(down), product(vectors.t().contiguous(), bias))
-        return finished(site, Fit({layer.name: composite(layer, root, self.name)}, {}))
-
-
-#: Names of the recipes that reports compare with; none is used unless it is asked for.
-PEERS = ("2:4-sparsegpt", "2:4", "2:4-wanda", "low-rank-whitened")
-
 register(TwoFour("2:4", "SparseGPT's two of four weights, kept ones refitted", sparsegpt, True))
 register(TwoFour("2:4-sparsegpt", "SparseGPT as published (a peer)", sparsegpt, False))
 register(TwoFour("2:4-wanda", "Wanda's two of four weights (a peer)", wanda, False))
-register(WhitenedLowRank())

@@ -26,6 +26,7 @@ from stl_models.recipes.base import (
     placed_composite,
     register,
 )
+from stl_models.recipes.low_rank import tails
 from stl_models.statistics.moments import Moments
 
 Places = tuple[Select | None, Scatter | None]
@@ -60,8 +61,8 @@ class ValueBasis:
         if not choices:
             return []
         output = site.layers[1]
-        tails = torch.stack([_tail(squares) for squares, _, _ in _bases(site)]).sum(0)
-        return [0.5 * output.scale * float(tails[c["dimensions"]]) for c in choices]
+        left = torch.stack([tails(squares) for squares, _, _ in _bases(site)]).sum(0)
+        return [0.5 * output.scale * float(left[c["dimensions"]]) for c in choices]
 
     def fit(self, site: Site, parameters: Parameters, engine: Engine) -> Fit:
         value, output = site.layers
@@ -73,8 +74,12 @@ class ValueBasis:
         # B maps all input channels of the projection to those of the narrow one.
         b = value.weight.new_zeros(output.weight.shape[0], groups * per_group * dims)
         up = b.new_zeros(b.shape[1], b.shape[0])
+        # How narrow values amount to dense ones: the gradient at the narrow ones is pulled back through it.
+        amount = value.weight.new_zeros(groups * dims, value.weight.shape[1])
         for g, (_, into, back) in enumerate(_bases(site)):
-            down[site.sources[g], g * dims : (g + 1) * dims] = into[:, :dims]
+            own = slice(g * dims, (g + 1) * dims)
+            down[site.sources[g], own] = into[:, :dims]
+            amount[own, site.sources[g]] = back[:dims]
             for h in range(per_group):
                 start = (g * per_group + h) * dims
                 b[site.heads[g, h], start : start + dims] = into[:, :dims]
@@ -86,7 +91,7 @@ class ValueBasis:
             value,
             weight=value.weight @ down,
             bias=None if value.bias is None else value.bias @ down,
-            gradient=_pulled(value.gradient, _upward(site, dims)),
+            gradient=None if value.gradient is None else amount @ value.gradient.double() @ amount.t(),
         )
         narrow_output = replace(
             output, weight=new_weight, bias=bias, moments=Moments(b.t() @ m.second @ b, m.mean @ b, m.rows)
@@ -101,25 +106,6 @@ class ValueBasis:
             modules[old.name] = placed_composite(sizes, inner, places[old.name], self.name)
         changes = {output.name: output.weight - b @ new_weight}
         return Fit(modules, changes, (narrow_value, narrow_output), places)
-
-
-def _tail(squares: Tensor) -> Tensor:
-    return torch.cat([squares.flip(0).cumsum(0).flip(0), squares.new_zeros(1)])
-
-
-def _pulled(gradient: Tensor | None, up: Tensor) -> Tensor | None:
-    """Second moment of the gradient at the narrow values: the dense value is v' up."""
-    return None if gradient is None else up @ gradient.double() @ up.t()
-
-
-def _upward(site: Site, dims: int) -> Tensor:
-    """(narrow width, width): how narrow values amount to dense ones."""
-    assert site.sources is not None
-    groups = len(site.sources)
-    up = site.layers[0].weight.new_zeros(groups * dims, site.layers[0].weight.shape[1])
-    for g, (_, _, back) in enumerate(_bases(site)):
-        up[g * dims : (g + 1) * dims, site.sources[g]] = back[:dims]
-    return up
 
 
 def _bases(site: Site) -> list[tuple[Tensor, Tensor, Tensor]]:
