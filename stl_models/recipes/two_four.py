@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stl_algebra.numerics import sparsity
 from stl_models.composites.composite import Masked
 from stl_models.recipes.base import (
     Engine,
@@ -26,9 +27,6 @@ from stl_models.recipes.base import (
     finished,
     register,
 )
-
-#: SparseGPT's own damping of the second moment.
-_DAMPING = 0.01
 
 
 class TwoFour:
@@ -64,37 +62,14 @@ class TwoFour:
 
 
 def sparsegpt(layer: Layer) -> Tensor:
-    """The weight (K, M) with two of every four inputs kept, errors pushed on through the inverse's factor."""
-    w = layer.weight.clone()
-    h = layer.moments.centred()
-    mean = float(h.diagonal().mean())
-    h = h + (_DAMPING * mean if mean > 0 else 1.0) * torch.eye(len(h), dtype=h.dtype)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
-    upper = torch.linalg.cholesky(inverse).t().contiguous()
-    diagonal = upper.diagonal()
-    block = 128
-    for first in range(0, len(w), block):
-        last = min(first + block, len(w))
-        errors = torch.zeros_like(w[first:last])
-        for start in range(first, last, 4):
-            score = (w[start : start + 4] / diagonal[start : start + 4, None]) ** 2
-            drop = score.argsort(dim=0, stable=True).argsort(0) < 2
-            for offset in range(min(4, last - start)):
-                i = start + offset
-                error = torch.where(drop[offset], w[i], w.new_zeros(())) / diagonal[i]
-                w[i:last] -= torch.outer(upper[i, i:last], error)
-                w[i] = torch.where(drop[offset], w.new_zeros(()), w[i])
-                errors[i - first] = error
-        w[last:] -= upper[first:last, last:].t() @ errors
-    return w
+    """The weight (K, M) with two of every four inputs kept, errors pushed on."""
+    return torch.from_numpy(sparsity.sparse_gpt(layer.weight.numpy(), layer.moments.centred().numpy()))
 
 
 def wanda(layer: Layer) -> Tensor:
     """The weight (K, M) without the two of every four inputs of least |w| sqrt(E x^2)."""
-    norm = layer.moments.second.diagonal().clamp(min=0).sqrt()
-    score = (layer.weight.abs() * norm[:, None]).view(-1, 4, layer.weight.shape[1])
-    keep = score.argsort(dim=1, stable=True).argsort(1) >= 2
-    return layer.weight * keep.view(layer.weight.shape)
+    mask = sparsity.wanda_mask(layer.weight.numpy(), layer.moments.second.numpy())
+    return layer.weight * torch.from_numpy(mask)
 
 
 def refitted(layer: Layer, mask: Tensor, together: int = 64) -> Tensor:

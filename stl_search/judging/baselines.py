@@ -24,6 +24,7 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.numerics.moments import Moments
 from stl_algebra.numerics.sketches import count_sketch, gaussian_sketch
+from stl_algebra.numerics.sparsity import sparse_gpt, two_of_four, wanda_mask, with_ridge
 from stl_search.judging import fitted
 from stl_search.judging.sampled import SampledError, compare, exact_product
 from stl_search.matrices.pair import MatrixPair
@@ -109,7 +110,7 @@ def _svd_of_weights(pair: MatrixPair) -> fitted.LowRank:
 
 @lru_cache(maxsize=4)
 def _svd_in_second_moment(pair: MatrixPair) -> fitted.LowRank:
-    return fitted.LowRank(pair.w, fitted.with_ridge(_moments(pair).second, fitted.ridge_for(_moments(pair))))
+    return fitted.LowRank(pair.w, with_ridge(_moments(pair).second, fitted.ridge_for(_moments(pair))))
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +119,7 @@ def _svd_in_covariance(pair: MatrixPair) -> fitted.LowRank:
 
 
 def _metric(pair: MatrixPair) -> Array:
-    return fitted.with_ridge(_moments(pair).covariance, fitted.ridge_for(_moments(pair)))
+    return with_ridge(_moments(pair).covariance, fitted.ridge_for(_moments(pair)))
 
 
 def _with_bias(pair: MatrixPair, v: Array) -> Array:
@@ -144,16 +145,16 @@ def _pivoted(pair: MatrixPair, ratio: float, multiple: int = 1) -> Array:
 
 
 def _two_four_magnitude(pair: MatrixPair, ratio: float, seed: int) -> Array:
-    return pair.x @ np.where(fitted.two_of_four(np.abs(pair.w)), pair.w, 0.0)
+    return pair.x @ np.where(two_of_four(np.abs(pair.w)), pair.w, 0.0)
 
 
 def _two_four_wanda(pair: MatrixPair, ratio: float, seed: int) -> Array:
-    return pair.x @ np.where(fitted.wanda_mask(pair.w, _moments(pair)), pair.w, 0.0)
+    return pair.x @ np.where(wanda_mask(pair.w, _moments(pair).second), pair.w, 0.0)
 
 
 @lru_cache(maxsize=4)
 def _sparse_gpt(pair: MatrixPair) -> Array:
-    return fitted.sparse_gpt(pair.w, _moments(pair))
+    return sparse_gpt(pair.w, _moments(pair).second)
 
 
 def _two_four_sparsegpt(pair: MatrixPair, ratio: float, seed: int) -> Array:

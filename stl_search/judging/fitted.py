@@ -1,9 +1,10 @@
-"""Cheaper weights for a layer, fitted to the moments of its input: sparse ones, and ones of low rank.
+"""Cheaper weights for a layer, fitted to the moments of its input: on a mask, and of low rank.
 
 All are functions of W (K, M) and of the moments of the rows x that it meets. Where a mean is used, it goes
 into a bias, which is free at run time: y = x V + mean (W - V).
 
-What does not belong here: what they cost and how they are compared (`baselines`).
+What does not belong here: what they cost and how they are compared (`baselines`), two weights of four
+(`stl_algebra.numerics.sparsity`).
 """
 
 from __future__ import annotations
@@ -11,22 +12,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from stl_algebra.algorithms.bilinear import Array
 from stl_algebra.numerics.moments import Moments
-
-Mask = NDArray[np.bool_]
+from stl_algebra.numerics.sparsity import DAMPING, Mask, two_of_four, with_ridge
 
 #: Below this many rows a feature second moments get the larger ridge.
 _ROWS_PER_FEATURE = 3
-
-
-def with_ridge(matrix: Array, share: float) -> Array:
-    """A second moment plus a share of its mean diagonal entry."""
-    out: Array = matrix + share * np.mean(np.diag(matrix)) * np.eye(len(matrix))
-    return out
 
 
 def ridge_for(moments: Moments) -> float:
@@ -46,51 +39,13 @@ def calibration_error(w: Array, v: Array, metric: Array) -> float:
     return float(np.sum(change * (metric @ change)))
 
 
-def two_of_four(score: Array) -> Mask:
-    """The two largest scores of every four rows in each column; score (K, M)."""
-    padded = np.pad(score, ((0, -len(score) % 4), (0, 0)), constant_values=-1.0)
-    grouped = padded.reshape(-1, 4, padded.shape[1])
-    rank = np.argsort(np.argsort(-grouped, axis=1, kind="stable"), axis=1, kind="stable")
-    mask: Mask = (rank < 2).reshape(padded.shape)[: len(score)]
-    return mask
-
-
-def wanda_mask(w: Array, moments: Moments) -> Mask:
-    """Two of four by |w_ij| |x_i| (Sun, Liu, Bair, Kolter 2023), from second moments."""
-    return two_of_four(np.abs(w) * np.sqrt(np.diag(moments.second))[:, None])
-
-
-def sparse_gpt(weights: Array, moments: Moments) -> Array:
-    """Frantar and Alistarh 2023: prune two of four by w^2 / (U_ii)^2, push the error on through U.
-
-    U is the upper Cholesky factor of the inverse second moment with a ridge of 1e-2, as published; input
-    features are the rows of W here.
-    """
-    missing = -len(weights) % 4
-    w = np.pad(weights, ((0, missing), (0, 0)))
-    h = np.pad(with_ridge(moments.second, 0.01), (0, missing))
-    extra = np.arange(len(weights), len(w))
-    h[extra, extra] = 1.0
-    upper = linalg.cholesky(linalg.inv(h))
-    for start in range(0, len(w), 4):
-        score = (w[start : start + 4] / np.diag(upper)[start : start + 4, None]) ** 2
-        drop = ~two_of_four(score)
-        for offset in range(4):
-            i = start + offset
-            error = np.where(drop[offset], w[i], 0.0) / upper[i, i]
-            w[i:] -= np.outer(upper[i, i:], error)
-            w[i] = np.where(drop[offset], 0.0, w[i])
-    out: Array = w[: len(weights)]
-    return out
-
-
 def tile_mask(w: Array, moments: Moments, side: int = 4) -> Mask:
     """Two of every four inner tiles (side x side) in each column of tiles, by the summed cost of removal.
 
     The cost of one weight is w^2 / (H^-1)_ii. Every weight of a tile is kept or none, so that the encoded
     weights of a tile algorithm, which are sums over a tile, have the pattern too.
     """
-    inverse = linalg.inv(with_ridge(moments.second, 0.01))
+    inverse = linalg.inv(with_ridge(moments.second, DAMPING))
     cost = np.pad(w**2 / np.diag(inverse)[:, None], ((0, -len(w) % side), (0, -w.shape[1] % side)))
     tiles = cost.reshape(len(cost) // side, side, cost.shape[1] // side, side).sum(axis=(1, 3))
     whole = np.repeat(np.repeat(two_of_four(tiles), side, axis=0), side, axis=1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.numerics import sparsity
 from stl_algebra.numerics.moments import Moments
 from stl_search.judging import fitted
 from stl_search.judging.baselines import BASELINES, EXACT_GAIN, baseline_error
@@ -27,14 +28,14 @@ def layer(inner=24, outer=10, rows=4000, mean=0.5):
 
 
 def metric_of(moments):
-    return fitted.with_ridge(moments.covariance, fitted.ridge_for(moments))
+    return sparsity.with_ridge(moments.covariance, fitted.ridge_for(moments))
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(24, 10), (22, 7), (64, 32)])
 def test_a_refit_is_never_worse_and_ends_at_the_least_squares_solution(inner, outer):
     w, moments = layer(inner, outer)
     metric = metric_of(moments)
-    sparse = fitted.sparse_gpt(w, moments)
+    sparse = sparsity.sparse_gpt(w, moments.second)
     mask = sparse != 0
     errors = [
         fitted.calibration_error(w, fitted.refit(w, sparse, mask, metric, sweeps), metric)
@@ -58,15 +59,15 @@ def test_a_refit_is_never_worse_and_ends_at_the_least_squares_solution(inner, ou
 def test_sparse_patterns_keep_two_of_four():
     w, moments = layer(22, 8)
     masks = {
-        "magnitude": fitted.two_of_four(np.abs(w)),
-        "wanda": fitted.wanda_mask(w, moments),
-        "sparsegpt": fitted.sparse_gpt(w, moments) != 0,
+        "magnitude": sparsity.two_of_four(np.abs(w)),
+        "wanda": sparsity.wanda_mask(w, moments.second),
+        "sparsegpt": sparsity.sparse_gpt(w, moments.second) != 0,
     }
     for mask in masks.values():
         assert (mask[:20].reshape(5, 4, 8).sum(axis=1) == 2).all()
     # Wanda is magnitude in units of the input.
     size = np.sqrt(np.diag(moments.second))
-    assert np.array_equal(masks["wanda"], fitted.two_of_four(np.abs(w * size[:, None])))
+    assert np.array_equal(masks["wanda"], sparsity.two_of_four(np.abs(w * size[:, None])))
 
 
 def test_sparse_tiles_leave_the_encoded_weights_sparse_and_sparse_weights_do_not():
@@ -79,7 +80,7 @@ def test_sparse_tiles_leave_the_encoded_weights_sparse_and_sparse_weights_do_not
 
     of_tiles = encoded(np.where(fitted.tile_mask(w, moments), w, 0))
     assert (np.any(of_tiles, axis=3).sum(axis=1) == 2).all()
-    of_weights = encoded(np.where(fitted.two_of_four(np.abs(w)), w, 0))
+    of_weights = encoded(np.where(sparsity.two_of_four(np.abs(w)), w, 0))
     assert (np.abs(of_weights) > 1e-12).sum(axis=1).max() == 4
 
 
