@@ -26,6 +26,14 @@ Array = NDArray[np.float64]
 #: Names of the arrays of a packed value.
 PACKED = ("count", "mean", "deviation", "root")
 
+#: Below this many rows a feature an estimated covariance gets the larger ridge.
+_ROWS_PER_FEATURE = 3
+
+
+def ridge_share(rows: int, features: int) -> float:
+    """The ridge of an estimated covariance, a share of its mean diagonal: 1e-6, or 1e-2 from few rows."""
+    return 1e-6 if rows >= _ROWS_PER_FEATURE * features else 1e-2
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.least_squares.gram import CompensatedGram
-
-#: Below this many rows a feature the covariance gets the larger ridge.
-_ROWS_PER_FEATURE = 3
+from stl_algebra.numerics.moments import ridge_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +39,7 @@ class Moments:
     def covariance(self) -> Tensor:
         """`centred` with a ridge: 1e-6 of the mean variance, 1e-2 where there are few rows."""
         c = self.centred()
-        share = 1e-6 if self.rows >= _ROWS_PER_FEATURE * len(c) else 1e-2
+        share = ridge_share(self.rows, len(c))
         mean_variance = float(c.diagonal().mean())
         # An input that never changes has no variance: any positive ridge makes it a metric.
         ridge = share * mean_variance if mean_variance > 0 else 1.0

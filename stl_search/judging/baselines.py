@@ -24,7 +24,7 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.numerics.moments import Moments
 from stl_algebra.numerics.sketches import count_sketch, gaussian_sketch
-from stl_algebra.numerics.sparsity import sparse_gpt, two_of_four, wanda_mask, with_ridge
+from stl_algebra.numerics.sparsity import sparse_gpt, two_of_four, wanda_mask
 from stl_search.judging import fitted
 from stl_search.judging.sampled import SampledError, compare, exact_product
 from stl_search.matrices.pair import MatrixPair
@@ -110,7 +110,7 @@ def _svd_of_weights(pair: MatrixPair) -> fitted.LowRank:
 
 @lru_cache(maxsize=4)
 def _svd_in_second_moment(pair: MatrixPair) -> fitted.LowRank:
-    return fitted.LowRank(pair.w, with_ridge(_moments(pair).second, fitted.ridge_for(_moments(pair))))
+    return fitted.LowRank(pair.w, fitted.as_metric(_moments(pair).second, _moments(pair)))
 
 
 @lru_cache(maxsize=4)
@@ -119,7 +119,7 @@ def _svd_in_covariance(pair: MatrixPair) -> fitted.LowRank:
 
 
 def _metric(pair: MatrixPair) -> Array:
-    return with_ridge(_moments(pair).covariance, fitted.ridge_for(_moments(pair)))
+    return fitted.as_metric(_moments(pair).covariance, _moments(pair))
 
 
 def _with_bias(pair: MatrixPair, v: Array) -> Array:

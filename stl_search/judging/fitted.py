@@ -15,16 +15,13 @@ import numpy as np
 from scipy import linalg
 
 from stl_algebra.algorithms.bilinear import Array
-from stl_algebra.numerics.moments import Moments
+from stl_algebra.numerics.moments import Moments, ridge_share
 from stl_algebra.numerics.sparsity import DAMPING, Mask, two_of_four, with_ridge
 
-#: Below this many rows a feature second moments get the larger ridge.
-_ROWS_PER_FEATURE = 3
 
-
-def ridge_for(moments: Moments) -> float:
-    """The share that makes a metric of an estimate: 1e-6, or 1e-2 from fewer than 3 K rows."""
-    return 1e-6 if moments.count >= _ROWS_PER_FEATURE * moments.size else 1e-2
+def as_metric(second: Array, moments: Moments) -> Array:
+    """A second moment (K, K), about zero or the mean, with the ridge for its number of rows."""
+    return with_ridge(second, ridge_share(moments.count, moments.size))
 
 
 def shift(w: Array, v: Array, moments: Moments) -> Array:

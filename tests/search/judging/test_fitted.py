@@ -28,7 +28,7 @@ def layer(inner=24, outer=10, rows=4000, mean=0.5):
 
 
 def metric_of(moments):
-    return sparsity.with_ridge(moments.covariance, fitted.ridge_for(moments))
+    return fitted.as_metric(moments.covariance, moments)
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(24, 10), (22, 7), (64, 32)])
