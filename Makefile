@@ -23,7 +23,7 @@ demo: $(STAMP)
 	@echo "Open demo-run/report.html in a browser."
 
 # One thread a process: the tests' matrices are small, and threads that wait for each other only cost time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test: $(STAMP)
 	$(PYTEST)
