@@ -17,16 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.files import write_atomically
 from stl_kernels.speed.layer_bench import Shape, bench_shape, random_encoders
 from stl_kernels.speed.peak_measurement import measure_peaks
 from stl_kernels.speed.timing import environment
 
-# (N, K, M), ranks, tilings. The last five: linear layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
+# (N, K, M), ranks (49 is Strassen squared, exact; the others have random factors), tilings. All but
+# "square", "tall" and "one token" are layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
 CASES: tuple[tuple[str, Shape, tuple[int, ...], tuple[str, ...]], ...] = (
     ("square", (1024, 1024, 1024), (16, 24, 32, 48), ("strided", "consecutive")),
-    ("square", (2048, 2048, 2048), (16, 24, 32, 48), ("strided", "consecutive")),
-    ("square", (4096, 4096, 4096), (24,), ("strided", "consecutive")),
+    ("square", (2048, 2048, 2048), (16, 24, 32, 48, 49), ("strided", "consecutive")),
+    ("square", (4096, 4096, 4096), (16, 24, 49), ("strided", "consecutive")),
+    ("tall", (8192, 2048, 512), (24, 49), ("strided",)),
     ("Llama-3.2-1B mlp up", (64, 2048, 8192), (24,), ("strided",)),
     ("Llama-3.2-1B mlp up", (1024, 2048, 8192), (24,), ("strided",)),
     ("Qwen2.5-7B query", (1024, 3584, 3584), (24,), ("strided",)),
@@ -34,6 +39,11 @@ CASES: tuple[tuple[str, Shape, tuple[int, ...], tuple[str, ...]], ...] = (
     ("ViT-B mlp", (4096, 768, 3072), (16, 24), ("strided",)),
     ("one token", (1, 2048, 2048), (24,), ("strided",)),
 )
+
+
+def _encoders(rank: int) -> BilinearAlgorithm:
+    exact = exact_algorithm(TileFormat(4, 4, 4))
+    return exact if rank == exact.rank else random_encoders(rank)
 
 
 def draw(results: Path) -> Path:
@@ -88,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results: list[dict[str, Any]] = []
     for label, shape, ranks, tilings in CASES:
         print(f"measuring {label} {shape}", file=sys.stderr)
-        entries = bench_shape(shape, [random_encoders(rank) for rank in ranks], tilings, peaks)
+        entries = bench_shape(shape, [_encoders(rank) for rank in ranks], tilings, peaks)
         results += [{"layer": label, **entry} for entry in entries]
     path = write_atomically(
         out / "layer.json", json.dumps({**head, "peaks": vars(peaks), "results": results}, indent=1) + "\n"
