@@ -25,7 +25,9 @@ class Report:
         ratios: "core", "everything" and "bytes" of the converted layers, and their predicted seconds.
         rows: calibration rows.
         notes: what a user should know.
-        measured: figures that were measured on the whole model; filled in by who measures.
+        measured: figures of the whole model, by name; filled in by who measures.
+        peers: rows for the dense model, this one and the usual methods at its ratio, see `comparison`.
+        times: measured seconds of "dense" and "converted", see `comparison.measured_seconds`.
     """
 
     config: ConversionConfig
@@ -38,6 +40,8 @@ class Report:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
+    peers: list[dict[str, Any]] = field(default_factory=list)
+    times: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -56,4 +60,6 @@ class Report:
             "seconds": self.seconds,
             "notes": self.notes,
             "measured": self.measured,
+            "peers": self.peers,
+            "times": self.times,
         }

@@ -13,6 +13,7 @@ import torch
 
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
+from stl_kernels.device.peaks import device_name
 from stl_models.report import Report
 
 _ACCENT, _SOFT = "#b5341c", "#5c6470"
@@ -79,6 +80,9 @@ def _values(report: Report, command: str) -> dict[str, Any]:
         "command": command,
         "left": report.plan.structure.left,
         "totals": report.plan.totals(),
+        "metric": _metric(report),
+        "device": device_name("cpu"),
+        "threads": torch.get_num_threads(),
         "made": {
             "stl-algebra": __version__,
             "torch": torch.__version__,
@@ -86,6 +90,12 @@ def _values(report: Report, command: str) -> dict[str, Any]:
             "date": datetime.date.today().isoformat(),
         },
     }
+
+
+def _metric(report: Report) -> str:
+    """The figure of the whole model in the rows of peers, "" for none."""
+    known = {"method", "core", "error", "why"}
+    return next((key for row in report.peers for key in row if key not in known), "")
 
 
 def _pictures(report: Report) -> dict[str, str]:
