@@ -85,7 +85,7 @@ def perplexity(model: nn.Module, windows: Tensor) -> float:
 
 
 def pooled_states(model: nn.Module, windows: Tensor) -> Tensor:
-    """Unit vectors (n, d) in float64: the mean over a window's tokens of the last states, or of the logits."""
+    """Unit vectors (n, d) in float64: the mean of the last states, or the logits, of a window's tokens."""
     found = []
     with at_rest(model):
         for part in torch.split(windows, _TOGETHER):

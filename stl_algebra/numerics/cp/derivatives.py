@@ -94,6 +94,47 @@ def cp_gradient(residual: Tensor, factors: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
+def product_norms(factors: Sequence[Tensor]) -> Tensor:
+    """|u1_r| |u2_r| ... |uN_r|, (starts, R)."""
+    out = factors[0].square().sum(1)
+    for u in factors[1:]:
+        out = out * u.square().sum(1)
+    return out.sqrt()
+
+
+def add_product_penalty(gram: Tensor, factors: Sequence[Tensor], weight: float) -> Tensor:
+    """Add the Gauss-Newton matrix of weight * sum_r |u1_r|^2 ... |uN_r|^2; returns half its gradient.
+
+    The residuals are sqrt(weight) |u1_r| ... |uN_r|: the row of one product is its residual times
+    (u1_r / |u1_r|^2, ..., uN_r / |uN_r|^2), so that its square is a rank-one block within that product.
+
+    Args:
+        gram: (starts, P, P) in the order of `cp_gram`, changed in place.
+        factors: (starts, I_n, R).
+        weight: at least 0.
+
+    Returns:
+        (starts, P), to be added to J^T residual.
+    """
+    starts, rank = factors[0].shape[0], factors[0].shape[2]
+    size = weight**0.5 * product_norms(factors)
+    # A factor that vanishes has no direction; its product's residual is 0 there.
+    rows = [
+        size.unsqueeze(1) * u / u.square().sum(1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
+        for u in factors
+    ]
+    begin = 0
+    for u, own in zip(factors, rows, strict=True):
+        other_begin = 0
+        for v, other in zip(factors, rows, strict=True):
+            block = gram[:, begin : begin + own[0].numel(), other_begin : other_begin + other[0].numel()]
+            within = block.view(starts, u.shape[1], rank, v.shape[1], rank)
+            within.diagonal(dim1=2, dim2=4).add_(torch.einsum("bir,bjr->bijr", own, other))
+            other_begin += other[0].numel()
+        begin += own[0].numel()
+    return torch.cat([(size.unsqueeze(1) * own).reshape(starts, -1) for own in rows], dim=1)
+
+
 def khatri_rao(factors: Sequence[Tensor]) -> Tensor:
     """Columnwise Kronecker product, (starts, I_1 ... I_N, R), the first factor's index varying slowest."""
     out = factors[0]

@@ -3,6 +3,7 @@
 Minimises, for every start of a batch independently,
 
     |T - sum_r u1_r (x) u2_r (x) ... (x) uN_r|^2 + pull * sum_n |U_n - anchor_n|^2
+        + product_penalty * sum_r |u1_r|^2 |u2_r|^2 ... |uN_r|^2
 
 without ever forming the Jacobian J: J^T J has closed-form blocks. With G_n = U_n^T U_n (R x R) and * the
 Hadamard product, the block of mode n with itself is I (x) (*_{p != n} G_p), and the block of modes n != m is
@@ -30,7 +31,14 @@ from stl_algebra.numerics.cp.checks import (
     matching,
     require_number,
 )
-from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_gram_within, cp_reconstruct
+from stl_algebra.numerics.cp.derivatives import (
+    add_product_penalty,
+    cp_gradient,
+    cp_gram,
+    cp_gram_within,
+    cp_reconstruct,
+    product_norms,
+)
 
 _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-300, 1e12
 RUNNING, CONVERGED, STATIONARY, STALLED, EXHAUSTED = range(5)
@@ -53,6 +61,8 @@ class CPOptions:
         gradient_tolerance: a start is done with a stage when max |gradient| is at most this times
             max(1, |T|^2).
         damping: the first damping of a stage, relative to the largest diagonal entry of J^T J.
+        product_penalty: weight of the squared norms of the products. For the tensor of matrix multiplication
+            it is the c of NMSE + c A. Its residuals, one a product, add a rank-one block each to J^T J.
 
     Raises:
         InvalidInput: a number is out of range.
@@ -62,9 +72,10 @@ class CPOptions:
     loss_tolerance: float = 1e-24
     gradient_tolerance: float = 1e-13
     damping: float = 1e-2
+    product_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("loss_tolerance", "gradient_tolerance", "damping"):
+        for name in ("loss_tolerance", "gradient_tolerance", "damping", "product_penalty"):
             require_number(name, getattr(self, name))
 
 
@@ -75,7 +86,7 @@ class CPFit:
     Attributes:
         factors: one (starts, I_n, R) float64 tensor per mode.
         loss: (starts,) the squared residual |T - T^|^2, without the pull.
-        objective: (starts,) the loss plus the last stage's pull.
+        objective: (starts,) the loss plus the last stage's pull and the products' penalty.
         iterations: (starts,) iterations spent in all stages, accepted or not.
         status: one word per start on the last stage: "loss_below_tolerance", "gradient_below_tolerance",
             "no_step_improves" or "iterations_spent".
@@ -136,6 +147,8 @@ def cp_levenberg_marquardt(
     options = CPOptions() if options is None else options
     goal, current = checked_problem(target, factors)
     space = checked_basis(basis, current, frozen)
+    if space is not None and options.product_penalty:
+        raise InvalidInput("product_penalty", expected="0 with a basis", got=options.product_penalty)
     multiplicity = checked_weights(weights, space, current[0])
     reference = matching("anchor", options.anchor, current, torch.zeros_like)
     fixed = matching("frozen", frozen, current, lambda u: torch.zeros_like(u, dtype=torch.bool))
@@ -197,9 +210,13 @@ class _Run:
 
     def evaluate(self, flat: Tensor, at: Tensor, pull: float) -> tuple[Tensor, Tensor, Tensor]:
         """Residuals, losses and objectives."""
-        residual = cp_reconstruct(self.split(flat)) - self.goal
+        parts = self.split(flat)
+        residual = cp_reconstruct(parts) - self.goal
         loss = residual.flatten(1).square().sum(1)
-        return residual, loss, loss + pull * (flat - at).square().sum(1)
+        objective = loss + pull * (flat - at).square().sum(1)
+        if self.options.product_penalty:
+            objective = objective + self.options.product_penalty * product_norms(parts).square().sum(1)
+        return residual, loss, objective
 
     def stage(
         self, pull: float, iterations: int, callback: Callable[[int, Tensor], bool | None] | None
@@ -234,6 +251,8 @@ class _Run:
         gradient = (cp_gradient(self.residual[rows], parts) + pull * (point - at)) * mask
         if space is None:
             matrix = cp_gram(parts)
+            if self.options.product_penalty:
+                gradient += add_product_penalty(matrix, parts, self.options.product_penalty) * mask
         else:
             gradient, mask = gradient @ space, mask[:, : space.shape[1]]
             matrix = cp_gram_within(parts, space, self.multiplicity)

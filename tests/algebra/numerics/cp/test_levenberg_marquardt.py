@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stl_algebra import InvalidInput, TileFormat, matmul_tensor
-from stl_algebra.numerics.cp.derivatives import cp_gradient, cp_gram, cp_reconstruct
+from stl_algebra.numerics.cp.derivatives import add_product_penalty, cp_gradient, cp_gram, cp_reconstruct
 from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
 
 
@@ -131,3 +131,38 @@ def test_a_schedule_is_its_stages_run_one_after_the_other():
     assert numbers == list(range(len(numbers)))
     cut = cp_levenberg_marquardt(target, factors, schedule=stages, callback=lambda i, _: i == 24)
     assert cut.iterations.tolist() == [25] * 6
+
+
+def test_the_products_penalty_has_its_gradient_and_gauss_newton_matrix():
+    factors = random_factors((3, 2, 5), 4, 2, 3)
+    weight = 0.3
+
+    def residuals(flat):
+        parts = [p.view(side, 4) for p, side in zip(flat.split([12, 8, 20]), (3, 2, 5), strict=True)]
+        return weight**0.5 * torch.stack([p.norm(dim=0) for p in parts]).prod(0)
+
+    for start in range(2):
+        own = [u[start : start + 1] for u in factors]
+        flat = torch.cat([u.flatten() for u in own])
+        jacobian = torch.autograd.functional.jacobian(residuals, flat)
+        matrix = torch.zeros(1, 40, 40, dtype=torch.float64)
+        gradient = add_product_penalty(matrix, own, weight)
+        torch.testing.assert_close(matrix[0], jacobian.T @ jacobian)
+        torch.testing.assert_close(gradient[0], jacobian.T @ residuals(flat))
+
+
+def test_levenberg_marquardt_with_a_penalty_ends_where_the_objective_is_stationary():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    starts = [u / 2 for u in random_factors((4, 4, 4), 6, 3, 5)]
+    fit = cp_levenberg_marquardt(
+        target, starts, schedule=((0.0, 200),), options=CPOptions(product_penalty=0.01)
+    )
+    leaves = [u.clone().requires_grad_() for u in fit.factors]
+    loss = (torch.einsum("bir,bjr,bkr->bijk", *leaves) - torch.tensor(target)).square().flatten(1).sum(1)
+    norms = torch.stack([u.square().sum(1) for u in leaves]).prod(0).sum(1)
+    objective = loss + 0.01 * norms
+    torch.testing.assert_close(fit.objective, objective.detach())
+    torch.testing.assert_close(fit.loss, loss.detach())
+    gradients = torch.autograd.grad(objective.sum(), leaves)
+    assert max(float(g.abs().max()) for g in gradients) < 1e-6
+    assert float((0.01 * norms).min()) > 0
