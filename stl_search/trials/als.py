@@ -101,7 +101,7 @@ def _update(target: Target, mode: int, factors: Batch, proximal: float) -> Tenso
     return torch.cholesky_solve(right, root)
 
 
-def _balanced(factors: Batch) -> Batch:
+def balanced(factors: Batch) -> Batch:
     """The three vectors of each product rescaled to equal norms; their product is unchanged."""
     norms = [f.norm(dim=-1, keepdim=True).clamp_min(1e-150) for f in factors]
     mean = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
@@ -147,14 +147,14 @@ def als(
         The refined, balanced batch.
     """
     weights = np.geomspace(*proximal, max(sweeps, 2))
-    factors = _balanced(factors)
+    factors = balanced(factors)
     last: Tensor | None = None
     for sweep in range(sweeps):
         for mode in (2, 0, 1):
             updated = list(factors)
             updated[mode] = _update(target, mode, factors, float(weights[sweep]))
             factors = (updated[0], updated[1], updated[2])
-        factors = _balanced(factors)
+        factors = balanced(factors)
         if tolerance and sweep % 25 == 24:
             now = objective(target, factors)
             if last is not None and bool((last - now <= tolerance * now.abs()).all()):

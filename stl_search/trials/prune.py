@@ -27,6 +27,27 @@ def removal_costs(target: Target, factors: Batch) -> Tensor:
     return torch.stack(costs).amin(0) / target.energy
 
 
+def removals(target: Target, factors: Batch, branch: int, blur: Tensor | None = None) -> Batch:
+    """Every candidate without each of its `branch` cheapest products, (B * branch, r - 1, ...).
+
+    Args:
+        target: tensor and penalty.
+        factors: the candidates.
+        branch: removals of each.
+        blur: (B, r), added to the logarithms of the costs.
+    """
+    b, r = factors[0].shape[:2]
+    costs = (removal_costs(target, factors) + 1e-12).log()
+    order = (costs if blur is None else costs + blur).argsort(dim=1)[:, : min(branch, r)]
+    keep = torch.ones(b, order.shape[1], r, dtype=torch.bool, device=costs.device)
+    keep.scatter_(2, order.unsqueeze(-1), False)
+    x, w, d = (
+        f.unsqueeze(1).expand(-1, order.shape[1], -1, -1)[keep].view(b * order.shape[1], r - 1, -1)
+        for f in factors
+    )
+    return x, w, d
+
+
 @dataclass(frozen=True)
 class Beam:
     """How widely pruning looks.
@@ -69,17 +90,10 @@ def prune(
     first_rank = start[0].shape[1]
     while factors[0].shape[1] > rank:
         b, r = factors[0].shape[:2]
-        costs = removal_costs(target, factors) + 1e-12
-        blur = torch.randn(costs.shape, generator=generator, dtype=costs.dtype).to(costs.device)
-        order = (costs.log() + beam.noise * blur).argsort(dim=1)[:, : min(beam.branch, r)]
-        keep = torch.ones(b, order.shape[1], r, dtype=torch.bool, device=costs.device)
-        keep.scatter_(2, order.unsqueeze(-1), False)
-        grown = [
-            f.unsqueeze(1).expand(-1, order.shape[1], -1, -1)[keep].view(b * order.shape[1], r - 1, -1)
-            for f in factors
-        ]
-        children = als(target, (grown[0], grown[1], grown[2]), beam.sweeps, (1e-4, 1e-7))
-        factors = _best_different(target, children, beam.width)
+        shape, like = (b, r), factors[0]
+        blur = beam.noise * torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device)
+        children = als(target, removals(target, factors, beam.branch, blur), beam.sweeps, (1e-4, 1e-7))
+        factors = best_different(target, children, beam.width)
         if keep_path:
             path[r - 1] = (factors[0][:1], factors[1][:1], factors[2][:1])
         if progress:
@@ -87,7 +101,7 @@ def prune(
     return factors, path
 
 
-def _best_different(target: Target, factors: Batch, count: int) -> Batch:
+def best_different(target: Target, factors: Batch, count: int) -> Batch:
     """The `count` best candidates whose objectives differ by more than a millionth."""
     values = objective(target, factors)
     chosen: list[int] = []

@@ -24,6 +24,7 @@ from stl_algebra.groups import FiniteGroup
 from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
+from stl_search.trials.polish import polish
 from stl_search.trials.prune import Beam, prune
 
 #: An algorithm whose total is within this factor of the best is preferred when it is exact.
@@ -130,15 +131,17 @@ def _run(entry: Entry, command: str, progress: Progress | None) -> Outcome:
 def _finished(
     target: Target, batch: Batch, start: BilinearAlgorithm, steps: tuple[str, ...], entry: Entry, sweeps: int
 ) -> BilinearAlgorithm:
-    """The best of the batch after more ALS; its exact neighbour where there is one that is as good."""
+    """The best of the batch after more ALS and a polish; its exact neighbour where one is as good."""
     batch = als(target, batch, sweeps, (1e-5, 1e-9), 1e-7)
     best = int(torch.argmin(objective(target, batch)))
-    algorithm = from_batch(batch, start, steps)[best]
+    x, w, d = batch
+    one = (x[best : best + 1], w[best : best + 1], d[best : best + 1])
+    algorithm = from_batch(one, start, steps)[0]
+    polished = from_batch(polish(target, one), start, (*steps, "levenberg-marquardt"))[0]
     small = algorithm.tile.products <= 27
     if small and sweeps > 100 and nmse(algorithm) < _NEARLY_EXACT:
+        # Before the polish, which turns an algorithm towards the least A and away from simple entries.
         exact = discretise(algorithm, seed=entry.seed)
-        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(
-            algorithm, entry.dtype
-        ):
+        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(polished, entry.dtype):
             return exact
-    return algorithm
+    return polished

@@ -1,0 +1,111 @@
+"""The frontier of a format, descended rank by rank: from each best algorithm to the next lower rank.
+
+Every rank gets its start from the ranks above it: some of the cheapest removals of each, polished, and the
+best go on; what was known of a rank before is polished and stays where it is better. What does not belong
+here: families of candidates (`trial`), where algorithms are kept (`frontier`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.scores import rounding_constant
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
+from stl_algebra.version import __version__
+from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
+from stl_search.trials.polish import Polish, polish
+from stl_search.trials.prune import best_different, removals
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How widely a descent looks.
+
+    Attributes:
+        width: algorithms of a rank that go on.
+        branch: removals of each that are tried.
+        sweeps: of ALS after a removal, before it is polished.
+        probing: iterations for every removal.
+        finishing: iterations for the best of a rank.
+    """
+
+    width: int = 4
+    branch: int = 4
+    sweeps: int = 20
+    probing: int = 15
+    finishing: int = 120
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of a rank.
+
+    Attributes:
+        algorithm: what was found.
+        total: NMSE + c A at the dtype.
+        before: the total of what was known of this rank, infinite for none.
+    """
+
+    algorithm: BilinearAlgorithm
+    total: float
+    before: float
+
+
+def descend(
+    tile: TileFormat,
+    known: Mapping[int, Sequence[BilinearAlgorithm]],
+    lowest: int,
+    dtype: str = "bf16",
+    how: Descent = Descent(),
+    command: str = "",
+) -> Iterator[Found]:
+    """Yield the best of every rank, from the one below the highest known down to `lowest`.
+
+    Args:
+        tile: the format.
+        known: rank -> algorithms of it; the highest rank is where the descent starts.
+        lowest: the last rank.
+        dtype: whose rounding constant c the objective has.
+        how: widths and iterations.
+        command: kept in the provenance.
+
+    Raises:
+        InvalidInput: nothing is known, an algorithm has another format or rank, or `lowest` is not below.
+    """
+    if not known:
+        raise InvalidInput("known", expected="at least one algorithm", got="none")
+    for rank, algorithms in known.items():
+        for a in algorithms:
+            if a.tile != tile or a.rank != rank:
+                raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=f"{a.tile} of {a.rank}")
+    highest = max(known)
+    if not 1 <= lowest < highest:
+        raise InvalidInput("lowest", expected=f"a rank from 1 to {highest - 1}", got=lowest)
+    target = Target.of(tile, rounding_constant(dtype))
+    like = known[highest][0]
+    beam = polish(target, to_batch(list(known[highest])), Polish(how.finishing))
+    for rank in range(highest - 1, lowest - 1, -1):
+        grown = removals(target, beam, how.branch)
+        grown = polish(target, als(target, grown, how.sweeps, (1e-4, 1e-7)), Polish(how.probing, 1e-3))
+        before = float("inf")
+        if known.get(rank):
+            own = to_batch(list(known[rank]))
+            before = float(objective(target, own).min())
+            grown = _joined(grown, own)
+        beam = best_different(target, grown, how.width)
+        beam = best_different(target, polish(target, beam, Polish(how.finishing)), how.width)
+        first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
+        origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
+        start = like.renamed(f"{tile.slug}-r{rank}", origin)
+        steps = (f"descent {highest} -> {rank} at {dtype}",)
+        yield Found(from_batch(first, start, steps)[0], float(objective(target, first)[0]), before)
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    x, w, d = (torch.cat(pair) for pair in zip(one, other, strict=True))
+    return x, w, d

@@ -1,0 +1,59 @@
+"""The last step of a trial: Levenberg-Marquardt on NMSE + c A, all three factors at once.
+
+Alternating least squares creeps along the valley that it has found; a few dozen steps of Gauss-Newton on the
+same objective reach its bottom. What does not belong here: the solver (`numerics.cp`), finding a start
+(`prune`, `als`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
+from stl_search.trials.als import Batch, Target, balanced, objective
+
+#: Order of the normal matrix above which a step takes too long for the last step of a trial.
+LARGEST_ORDER = 4000
+
+
+@dataclass(frozen=True)
+class Polish:
+    """How long.
+
+    Attributes:
+        iterations: at most.
+        damping: of the first step; small, as the start is in its valley already.
+    """
+
+    iterations: int = 60
+    damping: float = 1e-4
+
+
+def polish(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
+    """Each candidate of a batch, improved; one that is not is returned as it was.
+
+    An iteration costs a Cholesky factorisation of order r (nk + km + nm); above `LARGEST_ORDER` nothing is
+    done. The order of the products stays.
+
+    Args:
+        target: tensor and penalty c.
+        factors: (B, r, nk), (B, r, km), (B, r, nm).
+        how: iterations and first damping.
+    """
+    order = factors[0].shape[1] * sum(f.shape[2] for f in factors)
+    if order > LARGEST_ORDER:
+        return factors
+    fit = cp_levenberg_marquardt(
+        target.tensor,
+        [f.mT for f in balanced(factors)],
+        schedule=((0.0, how.iterations),),
+        options=CPOptions(damping=how.damping, product_penalty=target.penalty, loss_tolerance=1e-30),
+    )
+    x, w, d = (f.mT.contiguous() for f in fit.factors)
+    better = objective(target, (x, w, d)) < objective(target, factors)
+    x, w, d = (
+        torch.where(better[:, None, None], new, old) for new, old in zip((x, w, d), factors, strict=True)
+    )
+    return x, w, d
