@@ -10,14 +10,12 @@ P, Q, R. What does not belong here: permuting modes (`compose`), symmetries that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import minimize
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.compose import sandwich
-from stl_algebra.algorithms.scores import amplification
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput
 
@@ -30,8 +28,6 @@ _NEWTON_STEPS = 12
 _LARGEST_NEWTON = 120
 #: Condition of a gauge above which the infimum counts as not attained: the bases run away.
 _LARGEST_CONDITION = 1e8
-#: Least amplification relative to the exact form's below which a companion loses less to rounding.
-_WORTH = 0.6
 #: Name of the parameter of a companion's provenance that tells of the algorithm it was made from.
 PARENT = "balanced_from"
 
@@ -89,7 +85,7 @@ def least_amplification_gauge(triples: Sequence[Array]) -> Gauge:
         gauge = split(flat)
         if max(np.linalg.cond(g) for g in gauge) > _LARGEST_CONDITION:
             return np.inf, np.zeros_like(flat)
-        value, moments = _moments(_moved(triples, gauge))
+        value, moments = amplification_moments(_moved(triples, gauge))
         slopes = [moment @ np.linalg.inv(g).T for moment, g in zip(moments, gauge, strict=True)]
         return float(np.log(value)), 2 * np.concatenate([s.ravel() for s in slopes]) / value
 
@@ -134,23 +130,6 @@ def balance(algorithm: BilinearAlgorithm) -> BilinearAlgorithm:
     )
 
 
-@lru_cache(maxsize=64)
-def companion(algorithm: BilinearAlgorithm) -> BilinearAlgorithm:
-    """What floating-point arithmetic should run in an algorithm's place: `balance` of an exact one where it pays.
-
-    Irrational entries are rounded themselves in half precision, in the encoder and in the decoder, two
-    places more than the three that A counts: a companion is taken when it lowers A below 3/5. Approximate
-    algorithms come back as they are, so do those without a minimum.
-    """
-    if not verify(algorithm).exact:
-        return algorithm
-    try:
-        found = balance(algorithm)
-    except InvalidInput:
-        return algorithm
-    return found if amplification(found) < _WORTH * amplification(algorithm) else algorithm
-
-
 def inverse_gauge(gauge: Gauge) -> Gauge:
     """(P^-1, Q^-1, R^-1)."""
     p, q, r = (np.linalg.inv(g) for g in gauge)
@@ -164,7 +143,7 @@ def _moved(triples: Sequence[Array], gauge: Sequence[Array]) -> list[Array]:
     return [left @ part @ right for left, part, right in zip((p, q, r), triples, inverses, strict=True)]
 
 
-def _moments(moved: Sequence[Array]) -> tuple[float, list[Array]]:
+def amplification_moments(moved: Sequence[Array]) -> tuple[float, list[Array]]:
     """sum |A|^2 |B|^2 |C|^2, and half its derivatives by P, Q and R at the identity: symmetric matrices."""
     squares = np.array([np.square(part).sum(axis=(1, 2)) for part in moved])
     others = [squares[1] * squares[2], squares[2] * squares[0], squares[0] * squares[1]]
@@ -181,7 +160,7 @@ def _newton(triples: Sequence[Array], gauge: list[Array]) -> list[Array]:
 
     def gradient(at: list[Array], along: Array) -> Array:
         steps = [np.tensordot(part, b, 1) for part, b in zip(np.split(along, ends), basis, strict=True)]
-        value, moments = _moments(
+        value, moments = amplification_moments(
             _moved(triples, [_exponential(s) @ g for s, g in zip(steps, at, strict=True)])
         )
         return np.concatenate([np.tensordot(b, m, 2) for b, m in zip(basis, moments, strict=True)]) / value

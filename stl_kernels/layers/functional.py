@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stl_algebra.algorithms.balance import companion
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import EncodersFile
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
@@ -30,7 +30,7 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
 
     A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so; of
-    an exact one the companion is taken that amplifies rounding errors least (`balance.companion`), because
+    an exact one the companion is taken that amplifies rounding errors less (`dyadic.companion`), because
     only floating-point arithmetic follows. Values and files are taken as they are.
     Other programs' files are read too (`stl_algebra.factor_files`).
 

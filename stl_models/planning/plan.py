@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from stl_algebra.algorithms.balance import companion
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
@@ -180,7 +180,7 @@ def make_engine(model: nn.Module, config: ConversionConfig) -> tuple[Engine, Pea
     """What products run on, the device's peaks, and a note where there are none."""
     exact: BilinearAlgorithm | None = None
     if config.tile and config.tiles != "never":
-        # Only floating-point arithmetic follows: the bases that amplify its errors least.
+        # Only floating-point arithmetic follows: bases that amplify its errors less.
         exact = companion(exact_algorithm(TileFormat.parse(config.tile)))
     approximate = as_algorithm(config.encoders) if config.encoders else None
     note = ""

@@ -145,7 +145,7 @@ def test_a_converted_model_is_not_converted_again(llama, batches):
 
 
 def test_a_target_out_of_reach_says_what_can_be_reached(llama, batches):
-    with pytest.raises(InvalidInput, match=r"at most 1\.31"):
+    with pytest.raises(InvalidInput, match=r"at most 1\.33"):
         convert_(llama, ConversionConfig(ratio=2.0, recipes=("exact",)), batches)
 
 

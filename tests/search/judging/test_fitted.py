@@ -76,7 +76,7 @@ def test_sparse_tiles_leave_the_encoded_weights_sparse_and_sparse_weights_do_not
 
     def encoded(weights):
         tiles = weights.reshape(16, 4, 4, 4).transpose(0, 2, 1, 3).reshape(16, 4, 16)
-        return (tiles @ algorithm.encode_w.T).reshape(4, 4, 4, 49)
+        return (tiles @ algorithm.encode_w.T).reshape(4, 4, 4, algorithm.rank)
 
     of_tiles = encoded(np.where(fitted.tile_mask(w, moments), w, 0))
     assert (np.any(of_tiles, axis=3).sum(axis=1) == 2).all()
