@@ -30,7 +30,7 @@ _LARGEST_TILE = 64
 
 @lru_cache(maxsize=64)
 def companion(algorithm: BilinearAlgorithm, bits: int = BITS) -> BilinearAlgorithm:
-    """What floating-point arithmetic should run in an algorithm's place: exact, of nearly least amplification.
+    """What floating-point arithmetic should run in an algorithm's place: exact, of low amplification.
 
     Costs at most a second or two, once. Its provenance names the parent. Algorithms that are not exact,
     with entries of more bits or tiles of more than 64 entries, or that no step improves, come back unchanged.

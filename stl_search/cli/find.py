@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,13 +17,13 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput, NothingFound, TooLarge
 from stl_algebra.exact import METHODS, search
 from stl_algebra.exact.search import rank_to_reach
-from stl_algebra.families.orbits.generated import GeneratedSymmetry
-from stl_algebra.families.orbits.named import NAMED_SYMMETRIES, symmetry_of
-from stl_algebra.families.orbits.search import search_with_symmetry
-from stl_algebra.families.orbits.stabiliser import stabiliser
+from stl_algebra.exact.symmetries import NAMED_SYMMETRIES
 from stl_algebra.files import check_writable, write_atomically
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
+
+if TYPE_CHECKING:
+    from stl_algebra.families.orbits.generated import GeneratedSymmetry
 
 _SYMMETRIES_HELP = "\n".join(f"    {name:<16}{named.summary}" for name, named in NAMED_SYMMETRIES.items())
 _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS.items())
@@ -86,6 +87,8 @@ def find(
     target = TileFormat.parse(tile)
     chosen, sizes = None, _sizes(orbits)
     if symmetry is not None:
+        from stl_algebra.families.orbits.named import symmetry_of
+
         chosen, known = (_of_file(symmetry), None) if Path(symmetry).is_file() else symmetry_of(symmetry)
         if chosen.tile != target:
             raise InvalidInput("--symmetry", expected=f"one of {target}", got=f"one of {chosen.tile}")
@@ -100,6 +103,8 @@ def find(
     if chosen is not None:
         if source is not None or afresh or method != "flips":
             raise InvalidInput("--symmetry", expected="no --from, --afresh or --method with it", got=symmetry)
+        from stl_algebra.families.orbits.search import search_with_symmetry
+
         steps = search_with_symmetry(
             target, goal, chosen, orbit_sizes=sizes, budget=budget, seed=seed, first=done, jobs=jobs
         )
@@ -159,6 +164,8 @@ def _of_file(path: str) -> GeneratedSymmetry:
         InvalidInput: it has none but the identity.
         TooLarge: they are too many.
     """
+    from stl_algebra.families.orbits.stabiliser import stabiliser
+
     found = stabiliser(read_encoders(path).judged.algorithm)
     if found.order == 1:
         raise InvalidInput(

@@ -5,7 +5,7 @@ from stl_algebra.families.orbits.generated import GeneratedSymmetry
 from stl_algebra.families.orbits.integral import IntegralForm, discretise_invariant, integral_forms, lattices
 from stl_algebra.families.orbits.invariant import algorithms_of, embedding, refine_invariant
 from stl_algebra.families.orbits.multisets import count_multisets, multiset_at, multisets
-from stl_algebra.families.orbits.named import NAMED_SYMMETRIES, NamedSymmetry, symmetry_of
+from stl_algebra.families.orbits.named import symmetry_of
 from stl_algebra.families.orbits.orbit_types import OrbitType, orbit_types
 from stl_algebra.families.orbits.search import search_with_symmetry
 from stl_algebra.families.orbits.simplex import simplex
@@ -20,10 +20,8 @@ from stl_algebra.families.orbits.tensor_maps import TensorMap
 
 __all__ = [
     "MODES",
-    "NAMED_SYMMETRIES",
     "GeneratedSymmetry",
     "IntegralForm",
-    "NamedSymmetry",
     "OrbitType",
     "Stabiliser",
     "Symmetry",

@@ -25,8 +25,8 @@ from stl_algebra.exact.discretise import discretise
 from stl_algebra.exact.flip_graph import walk
 from stl_algebra.exact.hensel import lift
 from stl_algebra.exact.random_starts import solve_from_random_starts
+from stl_algebra.exact.symmetries import NAMED_SYMMETRIES
 from stl_algebra.exact.walks import possible_starts, search_format
-from stl_algebra.families.orbits import NAMED_SYMMETRIES
 
 TABLE = table()
 #: Formats whose best known rank has to be met.
