@@ -39,6 +39,10 @@ class Provenance:
         """The same provenance with further steps appended."""
         return replace(self, steps=(*self.steps, *steps))
 
+    def with_parameters(self, parameters: Mapping[str, Any]) -> Provenance:
+        """The same provenance with these parameters added."""
+        return replace(self, parameters={**self.parameters, **parameters})
+
     def as_json(self) -> dict[str, Any]:
         """A dictionary that `json.dumps` takes and `from_json` reads."""
         return {

@@ -14,6 +14,8 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.compose import permute_format
 from stl_algebra.algorithms.encoders_file import load_encoders
@@ -48,8 +50,48 @@ def winograd() -> BilinearAlgorithm:
     return BilinearAlgorithm("2", x, w, d, "winograd", Provenance(family="known"))
 
 
+#: Laderman's products: entries of X, of W, and those of Y that take the product; rows, columns from 1.
+_LADERMAN = (
+    "11 12 13 -21 -22 -32 -33, 22, 12",
+    "11 -21, -12 22, 21 22",
+    "22, -11 12 21 -22 -23 -31 33, 21",
+    "-11 21 22, 11 -12 22, 12 21 22",
+    "21 22, -11 12, 12 22",
+    "11, 11, 11 12 13 21 22 31 33",
+    "-11 31 32, 11 -13 23, 13 31 33",
+    "-11 31, 13 -23, 31 33",
+    "31 32, -11 13, 13 33",
+    "11 12 13 -22 -23 -31 -32, 23, 13",
+    "32, -11 13 21 -22 -23 -31 32, 31",
+    "-13 32 33, 22 31 -32, 12 31 32",
+    "13 -33, 22 -32, 31 32",
+    "13, 31, 11 12 13 21 23 31 32",
+    "32 33, -31 32, 12 32",
+    "-13 22 23, 23 31 -33, 13 21 23",
+    "13 -23, 23 -33, 21 23",
+    "22 23, -31 33, 13 23",
+    "12, 21, 11",
+    "23, 32, 22",
+    "21, 13, 23",
+    "31, 12, 32",
+    "33, 33, 33",
+)
+
+
+def laderman() -> BilinearAlgorithm:
+    """Laderman's 23 products for <3,3,3> (A noncommutative algorithm for 3 x 3 matrices, 1976)."""
+    factors = np.zeros((3, len(_LADERMAN), 9))
+    for rho, line in enumerate(_LADERMAN):
+        for factor, entries in zip(factors, line.split(","), strict=True):
+            for entry in map(int, entries.split()):
+                row, column = divmod(abs(entry), 10)
+                factor[rho, 3 * row + column - 4] = np.sign(entry)
+    x, w, d = factors
+    return BilinearAlgorithm("3", x, w, d.T, "laderman", Provenance(family="known"))
+
+
 #: Constructors of the algorithms written out above, by name.
-NAMED = {"strassen": strassen, "winograd": winograd}
+NAMED = {"strassen": strassen, "winograd": winograd, "laderman": laderman}
 
 #: Largest side of the formats in `table`.
 LARGEST_SIDE = 5

@@ -158,10 +158,14 @@ METHODS: dict[str, tuple[str, Callable[[_Request], Iterator[Step]]]] = {
 }
 
 
-def _from(algorithm: BilinearAlgorithm, family: str, request: _Request) -> BilinearAlgorithm:
+def named_from(algorithm: BilinearAlgorithm, family: str, seed: int) -> BilinearAlgorithm:
     """With its name and where it comes from."""
-    origin = replace(algorithm.provenance, family=family, seed=request.seed, version=__version__)
+    origin = replace(algorithm.provenance, family=family, seed=seed, version=__version__)
     return algorithm.renamed(f"{algorithm.tile.slug}-r{algorithm.rank}", origin)
+
+
+def _from(algorithm: BilinearAlgorithm, family: str, request: _Request) -> BilinearAlgorithm:
+    return named_from(algorithm, family, request.seed)
 
 
 def search(
@@ -219,7 +223,7 @@ def search(
     steps = METHODS[method][1](request)
     if jobs > 1:
         steps = _falling(in_parallel(jobs, partial(_share, method, request)))
-    return _until(steps, goal, deadline)
+    return until(steps, goal, deadline)
 
 
 def rank_to_reach(tile: TileFormat, rank: int | None = None) -> int:
@@ -250,7 +254,8 @@ def _falling(steps: Iterator[Step]) -> Iterator[Step]:
         least = min(least, rank)
 
 
-def _until(steps: Iterator[Step], goal: int, deadline: float) -> Iterator[Step]:
+def until(steps: Iterator[Step], goal: int, deadline: float) -> Iterator[Step]:
+    """The steps up to one that finds the goal, or that ends after the deadline."""
     for step in steps:
         yield step
         if (step.found is not None and step.found.rank <= goal) or time.monotonic() > deadline:

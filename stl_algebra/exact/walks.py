@@ -108,7 +108,8 @@ def search_format(
         raise InvalidInput("walks", expected="at least 1, or None", got=walks)
     best = table(tile)
     if not _can_walk(best, modulo_2):
-        best = definition(tile)
+        # With halves among its entries it is no start; the best of the others is.
+        best = min(possible_starts(tile, definition(tile), table, modulo_2), key=lambda start: start.rank)
     starts = possible_starts(tile, best, table, modulo_2)
     for count, number in enumerate(itertools.count() if numbers is None else numbers):
         if best.rank <= target_rank or (walks is not None and count >= walks):

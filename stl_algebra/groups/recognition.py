@@ -19,11 +19,14 @@ from stl_algebra.groups.isomorphism import isomorphic
 from stl_algebra.groups.names import cached_by_group, parse_group
 from stl_algebra.groups.small_groups import known_numbers
 
-#: Groups that are neither in a family nor direct products: with them every group of order below 32 is named.
+#: Groups that are neither in a family nor direct products: with them every group of order below 32 is
+#: named, and
+#: the extraspecial groups 2^{1+4}_+ and 2^{1+4}_-.
 _SPORADIC = {
     16: ("(C4xC2):C2(a->ab)", "(C4xC2):C2(b->a^2b)"),
     18: ("C3^2:C2(a->a^-1,b->b^-1)",),
     24: ("C3:D4(a->a^-1;)",),
+    32: ("(D4xC2):C2(c->a^2c)", "(Q8xC2):C2(c->a^2c)"),
 }
 
 

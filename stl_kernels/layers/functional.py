@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import EncodersFile
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
@@ -28,7 +29,9 @@ Encoders = BilinearAlgorithm | EncodersFile | str | Path
 def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
 
-    A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so.
+    A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so; of
+    an exact one the companion is taken that amplifies rounding errors less (`dyadic.companion`), because
+    only floating-point arithmetic follows. Values and files are taken as they are.
     Other programs' files are read too (`stl_algebra.factor_files`).
 
     Raises:
@@ -39,7 +42,8 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
     if isinstance(encoders, EncodersFile):
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
-        return read_encoders(encoders).judged.algorithm
+        algorithm = read_encoders(encoders).judged.algorithm
+        return algorithm if Path(encoders).exists() else companion(algorithm)
     raise InvalidInput(
         "encoders",
         expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",

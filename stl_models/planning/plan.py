@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
@@ -179,7 +180,8 @@ def make_engine(model: nn.Module, config: ConversionConfig) -> tuple[Engine, Pea
     """What products run on, the device's peaks, and a note where there are none."""
     exact: BilinearAlgorithm | None = None
     if config.tile and config.tiles != "never":
-        exact = exact_algorithm(TileFormat.parse(config.tile))
+        # Only floating-point arithmetic follows: bases that amplify its errors less.
+        exact = companion(exact_algorithm(TileFormat.parse(config.tile)))
     approximate = as_algorithm(config.encoders) if config.encoders else None
     note = ""
     peaks: Peaks | None = None

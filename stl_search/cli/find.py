@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,13 +14,18 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.errors import NothingFound
+from stl_algebra.errors import InvalidInput, NothingFound, TooLarge
 from stl_algebra.exact import METHODS, search
 from stl_algebra.exact.search import rank_to_reach
+from stl_algebra.exact.symmetries import NAMED_SYMMETRIES
 from stl_algebra.files import check_writable, write_atomically
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
 
+if TYPE_CHECKING:
+    from stl_algebra.families.orbits.generated import GeneratedSymmetry
+
+_SYMMETRIES_HELP = "\n".join(f"    {name:<16}{named.summary}" for name, named in NAMED_SYMMETRIES.items())
 _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS.items())
 
 
@@ -28,12 +35,21 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
     \b
 {_METHODS_HELP}
 
+    With --symmetry the search is for an algorithm that a group of symmetries of the tensor maps to itself,
+    from Gaussian starts inside the invariant space; methods and what the package has play no part. It takes
+
+    \b
+{_SYMMETRIES_HELP}
+    ...             generators "XWZ(2 1;2 1;2 1)|ZXW(1 2;1 2;1 2)": modes, then P, Q and R
+    ...             a group with representations, "S3/2/cyclic", or a file: the symmetries of its algorithm
+
     What is better than the start is saved at once, and so are solutions that are exact in floats only. A
     search that was stopped goes on where it was when the same command is given again.
 
     \b
     Example:
       stl-search find 3x3x3 --rank 23 --method least-squares --budget 5m
+      stl-search find 4x4x4 --symmetry rational-48 --budget 10m
     """
 )
 @click.argument("tile")
@@ -44,6 +60,10 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), help="A file whose algorithm walks begin with."
+)
+@click.option("--symmetry", help="A symmetry that the algorithm has: a name, generators, a group or a file.")
+@click.option(
+    "--orbits", help='Sizes of its orbits, "32+16". Default: those of a named symmetry, else drawn.'
 )
 @click.option("--afresh", is_flag=True, help="Neither begin with nor give what the package has.")
 @click.option(
@@ -58,22 +78,47 @@ def find(
     seed: int,
     jobs: int,
     source: Path | None,
+    symmetry: str | None,
+    orbits: str | None,
     afresh: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
     target = TileFormat.parse(tile)
+    chosen, sizes = None, _sizes(orbits)
+    if symmetry is not None:
+        from stl_algebra.families.orbits.named import symmetry_of
+
+        chosen, known = (_of_file(symmetry), None) if Path(symmetry).is_file() else symmetry_of(symmetry)
+        if chosen.tile != target:
+            raise InvalidInput("--symmetry", expected=f"one of {target}", got=f"one of {chosen.tile}")
+        if known is not None and rank in (None, known.rank):
+            rank, sizes = known.rank, sizes or known.orbit_sizes
+    elif sizes:
+        raise InvalidInput("--orbits", expected="a --symmetry with it", got=orbits)
     goal = rank_to_reach(target, rank)
-    progress_file = folder / f"{target.slug}-r{goal}-{method}-seed{seed}.json"
+    how = method if chosen is None else f"symmetry-{sha256(f'{chosen} {sizes}'.encode()).hexdigest()[:8]}"
+    progress_file = folder / f"{target.slug}-r{goal}-{how}-seed{seed}.json"
     done = _numbers_done(progress_file)
-    start: BilinearAlgorithm | str = "definition" if afresh else "package"
-    if source is not None:
-        start = read_encoders(source).judged.algorithm
-    steps = search(target, rank, method=method, budget=budget, seed=seed, start=start, first=done, jobs=jobs)
+    if chosen is not None:
+        if source is not None or afresh or method != "flips":
+            raise InvalidInput("--symmetry", expected="no --from, --afresh or --method with it", got=symmetry)
+        from stl_algebra.families.orbits.search import search_with_symmetry
+
+        steps = search_with_symmetry(
+            target, goal, chosen, orbit_sizes=sizes, budget=budget, seed=seed, first=done, jobs=jobs
+        )
+    else:
+        start: BilinearAlgorithm | str = "definition" if afresh else "package"
+        if source is not None:
+            start = read_encoders(source).judged.algorithm
+        steps = search(
+            target, rank, method=method, budget=budget, seed=seed, start=start, first=done, jobs=jobs
+        )
     check_writable(folder)
     saved: tuple[Path, Judged] | None = None
     finished: set[int] = set()
-    with progress_bar(method) as progress:
+    with progress_bar(how) as progress:
         for step in steps:
             finished.add(step.number)
             while done in finished:
@@ -92,7 +137,8 @@ def find(
         progress_file.unlink(missing_ok=True)
     if saved is None:
         raise NothingFound(
-            f"no exact algorithm of rank {goal} for {target} within {budget:.0f}s, method {method}"
+            f"no exact algorithm of rank {goal} for {target} within {budget:.0f}s, "
+            + (f"method {method}" if symmetry is None else f"symmetry {symmetry}")
         )
     path, judged = saved
     found = judged.algorithm
@@ -102,6 +148,32 @@ def find(
         out.print(f"{target} rank {found.rank}: {judged.verification.message}; {path}", soft_wrap=True)
     if found.rank > goal:
         raise SystemExit(1)
+
+
+def _sizes(orbits: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in orbits.split("+")) if orbits else ()
+    except ValueError as error:
+        raise InvalidInput("--orbits", expected='sizes such as "32+16"', got=repr(orbits)) from error
+
+
+def _of_file(path: str) -> GeneratedSymmetry:
+    """The symmetries of a file's algorithm.
+
+    Raises:
+        InvalidInput: it has none but the identity.
+        TooLarge: they are too many.
+    """
+    from stl_algebra.families.orbits.stabiliser import stabiliser
+
+    found = stabiliser(read_encoders(path).judged.algorithm)
+    if found.order == 1:
+        raise InvalidInput(
+            "--symmetry", expected="an algorithm with symmetries", got=f"{path}, which has none"
+        )
+    if found.symmetry is None:
+        raise TooLarge(f"--symmetry {path}: its algorithm has {found.order} symmetries")
+    return found.symmetry
 
 
 def _numbers_done(path: Path) -> int:

@@ -18,6 +18,8 @@ COMMANDS = {
     "convert": ("convert", "Convert a model: compressed layers on exact tiles, calibrated on a text."),
     "evaluate": ("evaluate", "Score an encoders file and every baseline on matrices."),
     "verify": ("verify", "Check in exact arithmetic that an algorithm multiplies matrices."),
+    "symmetry": ("symmetry", "The symmetries of an algorithm: group, orbits, modes."),
+    "balance": ("balance", "Change an algorithm's bases so that it amplifies rounding least."),
     "frontier": ("frontier", "The best encoders of folders, by format and rank."),
     "import": ("import", "Read another program's algorithm into an encoders file."),
     "export": ("export", "Write an algorithm in another format."),

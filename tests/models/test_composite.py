@@ -26,14 +26,14 @@ from stl_models.composites.composite import (
     product,
 )
 
-STRASSEN2 = exact_algorithm(TileFormat(4, 4, 4))
+EXACT = exact_algorithm(TileFormat(4, 4, 4))
 
 
 def random_composite(tiles):
     torch.manual_seed(0)
     index = torch.tensor([1, 3, 4, 9])
     one, two = product(torch.randn(8, 4)), product(torch.randn(4, 12), torch.randn(12))
-    parts = [on_tiles(p, STRASSEN2, "batch") if tiles else p for p in (one, two)]
+    parts = [on_tiles(p, EXACT, "batch") if tiles else p for p in (one, two)]
     rest = torch.tensor([0, 2, 5, 6, 7, 8, 10, 11])
     root = Sequence(
         Shift(torch.randn(12)), Sum(Select(index, 12), Sequence(Select(rest, 12), parts[0])), parts[1],
@@ -56,7 +56,7 @@ def test_effective_map_is_what_runs(tiles):
 def test_structure_goes_through_json_and_the_state_dict_is_plain(tiles):
     module = random_composite(tiles)
     data = json.loads(json.dumps(describe(module)))
-    other = Builder({("4x4x4", 49): STRASSEN2}, torch.float32).build(data)
+    other = Builder({("4x4x4", EXACT.rank): EXACT}, torch.float32).build(data)
     state = module.state_dict()
     assert all(type(t) is torch.Tensor for t in state.values())
     other.load_state_dict(state, assign=True)

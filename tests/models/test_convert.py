@@ -22,7 +22,7 @@ def logits(model, batch):
 def test_exact_changes_rounding_only(llama, batches):
     dense = logits(llama, batches[0])
     report = convert_(llama, ConversionConfig(ratio=1.3, recipes=("exact",)), batches)
-    assert report.ratios["core"] == pytest.approx(64 / 49)
+    assert report.ratios["core"] == pytest.approx(64 / 48)
     assert torch.allclose(logits(llama, batches[0]), dense, atol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_a_converted_model_is_not_converted_again(llama, batches):
 
 
 def test_a_target_out_of_reach_says_what_can_be_reached(llama, batches):
-    with pytest.raises(InvalidInput, match=r"at most 1\.31"):
+    with pytest.raises(InvalidInput, match=r"at most 1\.33"):
         convert_(llama, ConversionConfig(ratio=2.0, recipes=("exact",)), batches)
 
 
@@ -196,7 +196,7 @@ def test_distillation_lowers_the_held_out_loss(llama):
     batches = [{"input_ids": torch.randint(0, 61, (16, 16))} for _ in range(24)]
     dense = copy.deepcopy(llama)
     convert_(llama, ConversionConfig(ratio=4.0, sensitivity="error"), batches)
-    done = distil(llama, dense, batches, steps=20, learning_rate=1e-5)
+    done = distil(llama, dense, batches, steps=20, learning_rate=3e-6)
     assert done.after < done.before
     assert 0 < done.steps <= 20
 

@@ -17,15 +17,15 @@ import numpy as np
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.tensor import matmul_tensor
+from stl_algebra.families.orbits.action import ActsOnProducts
 from stl_algebra.families.orbits.orbit_types import OrbitType
-from stl_algebra.families.orbits.symmetry import Symmetry
 from stl_algebra.numerics.cp.levenberg_marquardt import CPFit, cp_levenberg_marquardt
 
 #: (pull, iterations): a falling pull towards zero keeps the factors bounded on the way to an exact algorithm.
 SCHEDULE = ((1e-2, 60), (1e-3, 60), (0.0, 300))
 
 
-def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
+def embedding(symmetry: ActsOnProducts, orbits: Sequence[OrbitType]) -> Array:
     """E, (P, Q) with orthonormal columns: the factors of all invariant algorithms with these orbits.
 
     P = r * (nk + km + nm) entries in the order of `cp_gram`: encode_x.T, encode_w.T, decode, each
@@ -35,7 +35,7 @@ def embedding(symmetry: Symmetry, orbits: Sequence[OrbitType]) -> Array:
     return stacked(symmetry, [maps[o.movers] @ o.basis / np.sqrt(o.size) for o in orbits])
 
 
-def stacked(symmetry: Symmetry, images: Sequence[Array]) -> Array:
+def stacked(symmetry: ActsOnProducts, images: Sequence[Array]) -> Array:
     """The linear map of `embedding` from the images (size, d, p) of a basis of representatives, by orbit."""
     action, tile = symmetry.action, symmetry.tile
     rank = sum(block.shape[0] for block in images)
@@ -80,7 +80,7 @@ def random_starts(space: Array, tile_sizes: tuple[int, int, int], starts: int, s
 
 
 def refine_invariant(
-    symmetry: Symmetry,
+    symmetry: ActsOnProducts,
     orbits: Sequence[OrbitType],
     *,
     starts: int = 8,
@@ -111,7 +111,9 @@ def refine_invariant(
     return cp_levenberg_marquardt(target, factors, schedule=schedule, basis=space, weights=weights)
 
 
-def algorithms_of(fit: CPFit, symmetry: Symmetry, orbits: Sequence[OrbitType]) -> list[BilinearAlgorithm]:
+def algorithms_of(
+    fit: CPFit, symmetry: ActsOnProducts, orbits: Sequence[OrbitType]
+) -> list[BilinearAlgorithm]:
     """The algorithms of a fit, best loss first, with the symmetry and the orbits in their provenance."""
     order = np.argsort(fit.loss.numpy(), kind="stable")
     x, w, d = (f.numpy() for f in fit.factors)

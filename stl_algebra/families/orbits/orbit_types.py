@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import Array
-from stl_algebra.families.orbits.symmetry import Action, Symmetry
+from stl_algebra.families.orbits.action import Action, ActsOnProducts
 from stl_algebra.groups.group import FiniteGroup, IntArray
 
 _TOLERANCE = 1e-8
@@ -46,7 +46,7 @@ class OrbitType:
 
 
 @lru_cache(maxsize=64)
-def orbit_types(symmetry: Symmetry) -> tuple[OrbitType, ...]:
+def orbit_types(symmetry: ActsOnProducts) -> tuple[OrbitType, ...]:
     """All orbit types of products, largest orbits first, then most free parameters first.
 
     Cost: one product of all maps with a vector for each class of stabilisers and each element.

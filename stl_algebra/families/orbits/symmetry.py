@@ -16,18 +16,21 @@ algorithms made of them (`orbit_types`, `invariant`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput, TooLarge
+from stl_algebra.families.orbits.action import LARGEST_ORDER, SIGNS, Action, ActsOnProducts, triples
+from stl_algebra.families.orbits.generated import GeneratedSymmetry
 from stl_algebra.families.orbits.multisets import Multiset, count_multisets, multiset_at, multisets
+from stl_algebra.families.orbits.tensor_maps import TensorMap
 from stl_algebra.groups import parse_group
 from stl_algebra.groups.group import FiniteGroup, IntArray
 from stl_algebra.representations import real_irreps
@@ -39,12 +42,6 @@ MODES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "transpose": ((0, 1, 2), (2, 1, 0)),
     "cyclic+transpose": ((0, 1, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0), (1, 0, 2), (0, 2, 1)),
 }
-
-#: Signs that may be given to the three matrices of a triple without changing its product.
-_SIGNS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-
-#: Above this many elements, signs included, the maps would not fit into 100 MB at side 5.
-_LARGEST_ORDER = 2304
 
 Representation = Multiset
 
@@ -124,6 +121,23 @@ class Symmetry:
         """One representation on all sides: simultaneous conjugation."""
         return cls(group, (representation, representation, representation), modes)
 
+    @staticmethod
+    def from_generators(
+        generators: Sequence[TensorMap | tuple[Sequence[int], ArrayLike, ArrayLike, ArrayLike]],
+    ) -> GeneratedSymmetry:
+        """The group that given symmetries of the tensor generate, closed numerically; see
+        `GeneratedSymmetry`.
+
+        Args:
+            generators: (modes, P, Q, R) or `TensorMap`: the modes are permuted, then the triple is
+            sandwiched.
+
+        Raises:
+            InvalidInput: there is none, or shapes do not fit each other.
+            TooLarge: they generate more elements than are handled, or infinitely many.
+        """
+        return GeneratedSymmetry.of(generators)
+
     def __str__(self) -> str:
         """For example "S3/2/cyclic+transpose", or "S3/0+1,2,2/" with one representation a side."""
         parts = ["+".join(map(str, r)) for r in self.representations]
@@ -170,29 +184,6 @@ class Symmetry:
         return self.action.order
 
 
-@dataclass(frozen=True, eq=False)
-class Action:
-    """The symmetry as a group of orthogonal maps of triples (A, B, C), flattened one after another.
-
-    The group is extended by the four sign changes of triples whose product is 1, so that the stabiliser of
-    a product <A, X> <B, W> <C, Z> is the stabiliser of its triple with |A| = |B| = |C|.
-
-    Attributes:
-        maps: (4 * order, d, d) with d = nk + km + mn; map 0 is the identity, and the four maps that differ
-            by signs only follow each other.
-        group: how the maps compose: maps[i] @ maps[j] = maps[group.table[i, j]].
-        order: of the group of symmetries, without the signs and without what acts trivially.
-        permutes: (4 * order,) True where the modes are permuted.
-        sides: the sizes nk, km, mn.
-    """
-
-    maps: Array
-    group: FiniteGroup
-    order: int
-    permutes: NDArray[np.bool_]
-    sides: tuple[int, int, int]
-
-
 def _action(symmetry: Symmetry) -> Action:
     group, tile = symmetry.group, symmetry.tile
     by_side = [representation_matrices(group, r) for r in symmetry.representations]
@@ -213,9 +204,9 @@ def _action(symmetry: Symmetry) -> Action:
     total = sum(sides)
     permuted = MODES[symmetry.modes]
     order = len(firsts) * len(permuted)
-    if 4 * order > _LARGEST_ORDER:
+    if 4 * order > LARGEST_ORDER:
         raise TooLarge(
-            f"symmetry {symmetry}: order {order} is above {_LARGEST_ORDER // 4}, the largest handled"
+            f"symmetry {symmetry}: order {order} is above {LARGEST_ORDER // 4}, the largest handled"
         )
     offsets = np.concatenate([[0], np.cumsum(sides)])
     slices = [slice(offsets[i], offsets[i + 1]) for i in range(3)]
@@ -228,7 +219,7 @@ def _action(symmetry: Symmetry) -> Action:
             block = modes[source][firsts]
             if odd:
                 block = block.reshape(len(firsts), tile.n, tile.n, -1).swapaxes(1, 2).reshape(block.shape)
-            signed = _SIGNS[:, target, None, None] * block[:, None]
+            signed = SIGNS[:, target, None, None] * block[:, None]
             maps[:, position, :, slices[target], slices[source]] = signed
     table = _extended_table(group.table[np.ix_(firsts, firsts)], classes, permuted)
     return Action(
@@ -253,8 +244,8 @@ def _extended_table(
     for position, p in enumerate(permuted):
         for first in range(4):
             for second in range(4):
-                product = _SIGNS[first] * _SIGNS[second][list(p)]
-                signs[position, first, second] = int(np.argmax((product == _SIGNS).all(axis=1)))
+                product = SIGNS[first] * SIGNS[second][list(p)]
+                signs[position, first, second] = int(np.argmax((product == SIGNS).all(axis=1)))
     c, p, e = (i.ravel() for i in np.indices((len(products), len(permuted), 4)))
     out: IntArray = classes[products[c[:, None], c[None, :]]]
     out = out * len(permuted) + modes[p[:, None], p[None, :]]
@@ -262,18 +253,7 @@ def _extended_table(
     return out
 
 
-def triples(algorithm: BilinearAlgorithm) -> Array:
-    """The products of an algorithm as flattened triples, (r, nk + km + mn), scaled to |A| = |B| = |C|."""
-    t = algorithm.tile
-    z = algorithm.decode.T.reshape(-1, t.n, t.m).transpose(0, 2, 1).reshape(algorithm.rank, -1)
-    parts = [algorithm.encode_x, algorithm.encode_w, z]
-    norms = np.array([np.linalg.norm(p, axis=1) for p in parts])
-    mean = np.cbrt(norms.prod(axis=0))
-    safe = np.where(norms > 0, norms, 1.0)
-    return np.concatenate([p * (mean / n)[:, None] for p, n in zip(parts, safe, strict=True)], axis=1)
-
-
-def is_invariant(algorithm: BilinearAlgorithm, symmetry: Symmetry, tolerance: float = 1e-12) -> bool:
+def is_invariant(algorithm: BilinearAlgorithm, symmetry: ActsOnProducts, tolerance: float = 1e-12) -> bool:
     """Every element of the symmetry permutes the products of the algorithm, as rank-one tensors.
 
     Squared distances of products count as zero up to `tolerance` times the largest squared norm.

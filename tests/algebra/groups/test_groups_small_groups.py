@@ -30,6 +30,7 @@ ABELIAN = {
 #: (classes, order of the centre, abelianisation, {order: elements}); of groups that are not abelian.
 INVARIANTS = {
     (6, 1): (3, 1, "C2", {2: 3, 3: 2}),
+    (32, 49): (17, 2, "C2xC2xC2xC2", {2: 19, 4: 12}), (32, 50): (17, 2, "C2xC2xC2xC2", {2: 11, 4: 20}),
     (8, 3): (5, 2, "C2xC2", {2: 5, 4: 2}), (8, 4): (5, 2, "C2xC2", {2: 1, 4: 6}),
     (10, 1): (4, 1, "C2", {2: 5, 5: 4}),
     (12, 1): (6, 2, "C4", {2: 1, 3: 2, 4: 6, 6: 2}), (12, 3): (4, 1, "C3", {2: 3, 3: 8}),

@@ -1,0 +1,43 @@
+"""Layers by name, and conversions, run exact algorithms in bases that amplify rounding errors less."""
+
+import pytest
+import torch
+
+from stl_algebra import encoders
+from stl_algebra.algorithms.dyadic import companion
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.exact.catalogue import exact_algorithm
+from stl_kernels import STLLinear
+from stl_kernels.layers.functional import as_algorithm
+
+
+def _excess(algorithm, seed=0, size=240):
+    """Error of a bfloat16 layer beyond that of the dense one, relative to the output."""
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(size, size, generator=generator).bfloat16()
+    x = torch.randn(size, size, generator=generator).bfloat16()
+    linear = torch.nn.Linear(size, size, bias=False, dtype=torch.bfloat16)
+    linear.weight.data.copy_(w)
+    layer = STLLinear.from_linear(linear, algorithm, row_grouping="rows")
+    true = x.double() @ w.double().t()
+    with torch.no_grad():
+        errors = [(f(x).double() - true).square().sum() / true.square().sum() for f in (layer, linear)]
+    return float(errors[0] - errors[1])
+
+
+@pytest.mark.parametrize("sides", [(3, 3, 3), (3, 4, 4), (2, 4, 4), (2, 3, 3)])
+def test_the_bfloat16_error_of_exact_layers_halves(sides):
+    exact = exact_algorithm(TileFormat(*sides))
+    assert _excess(companion(exact)) < _excess(exact) / 2
+
+
+def test_the_default_of_conversions_has_half_the_error_of_strassen_twice():
+    """The exact <4,4,4> of plans: 48 products, A = 8, where Strassen's algorithm twice has 16."""
+    assert _excess(companion(exact_algorithm(TileFormat(4, 4, 4)))) < 0.52 * _excess(encoders("4x4x4", 49))
+
+
+def test_a_published_name_gives_the_companion_and_a_value_itself():
+    exact = encoders("4x4x4", 49)
+    assert as_algorithm("4x4x4-r49") == companion(exact) != exact
+    assert as_algorithm(exact) == exact
+    assert as_algorithm("4x4x4-r32") == encoders("4x4x4", 32)
