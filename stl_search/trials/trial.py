@@ -32,6 +32,8 @@ EXACT_PREFERENCE = 1.5
 #: Above this many products the closed-form elimination comes before pruning with refinement.
 _LARGEST_PRUNED = 110
 _NEARLY_EXACT = 1e-3
+#: Sweeps of the rank that was asked for; those on the way to it get fewer, and no polish.
+_WORTH_A_POLISH = 100
 
 
 @dataclass(frozen=True, init=False)
@@ -137,11 +139,13 @@ def _finished(
     x, w, d = batch
     one = (x[best : best + 1], w[best : best + 1], d[best : best + 1])
     algorithm = from_batch(one, start, steps)[0]
-    polished = from_batch(polish(target, one), start, (*steps, "levenberg-marquardt"))[0]
-    small = algorithm.tile.products <= 27
-    if small and sweeps > 100 and nmse(algorithm) < _NEARLY_EXACT:
+    if sweeps < _WORTH_A_POLISH:
+        return algorithm
+    if algorithm.tile.products <= 27 and nmse(algorithm) < _NEARLY_EXACT:
         # Before the polish, which turns an algorithm towards the least A and away from simple entries.
         exact = discretise(algorithm, seed=entry.seed)
-        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(polished, entry.dtype):
+        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(
+            algorithm, entry.dtype
+        ):
             return exact
-    return polished
+    return from_batch(polish(target, one), start, (*steps, "levenberg-marquardt"))[0]
