@@ -136,8 +136,8 @@ class Pair:
     number: int
     dense: nn.Module
     converted: nn.Module
-    dense_states: list[Any]
-    converted_states: list[Any]
+    dense_states: Sequence[Any]
+    converted_states: Sequence[Any]
 
 
 def collect_targets(

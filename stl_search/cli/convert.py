@@ -68,7 +68,7 @@ def convert(
     calibration = Calibration(text, tokens, length)
     if plan_only:
         with err.status("planning"):
-            plan = plan_folder(model, calibration, config)[0]
+            plan = plan_folder(model, calibration, config).plan
         echo_json(plan.as_json()) if as_json else show_plan(plan)
         if plan.problems:
             raise SystemExit(1)
