@@ -74,8 +74,14 @@ def convert(
             raise SystemExit(1)
         return
     assert target is not None
-    with progress_bar("converting") as progress:
-        report, _, _ = convert_folder(model, calibration, target, config, progress=progress)
+    try:
+        with progress_bar("converting") as progress:
+            report, _, _ = convert_folder(model, calibration, target, config, progress=progress)
+    except KeyboardInterrupt:
+        count = len(list(target.glob("model-block-*.safetensors")))
+        done = "1 block is finished" if count == 1 else f"{count} blocks are finished"
+        click.echo(f"stopped: {done}; the same command goes on from there", err=True)
+        raise SystemExit(1) from None
     pages = write_report(report, target, command_line())
     if as_json:
         echo_json({"folder": str(target), "report": str(pages[0]), **report.as_json()})

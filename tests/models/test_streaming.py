@@ -14,29 +14,6 @@ from stl_models.storage.shards import contents, shard_of
 from stl_models.structure.residence import Lazy, residence_of, resident
 
 transformers = pytest.importorskip("transformers")
-WORDS = [f"word{i}" for i in range(17)]
-
-
-@pytest.fixture
-def make_folder(tmp_path):
-    """Writes a model with a tokenizer of a few words, and a text beside it."""
-
-    def make(model, **options):
-        from tokenizers import Tokenizer
-        from tokenizers.models import WordLevel
-        from tokenizers.pre_tokenizers import Whitespace
-
-        tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(["<unk>", *WORDS])}, unk_token="<unk>"))
-        tokenizer.pre_tokenizer = Whitespace()
-        fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
-        fast.save_pretrained(tmp_path / "model")
-        model.save_pretrained(tmp_path / "model", **options)
-        torch.manual_seed(0)
-        picks = torch.randint(0, len(WORDS), (2000,)).tolist()
-        (tmp_path / "text.txt").write_text(" ".join(WORDS[i] for i in picks))
-        return tmp_path
-
-    return make
 
 
 def calibration(folder):
