@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -53,7 +54,7 @@ def find_structure(model: nn.Module, skip: tuple[str, ...] = (), *, everything: 
     """
     blocks = find_blocks(model)
     uses = Counter(_memory(p) for m in model.modules() for p in m.parameters(recurse=False) if _has_values(p))
-    found = _problems(model, blocks)
+    found = _problems(model, blocks, everything)
     linears: dict[str, tuple[int, int]] = {}
     left: dict[str, str] = {}
     problems: dict[str, str] = {}
@@ -78,14 +79,15 @@ def find_structure(model: nn.Module, skip: tuple[str, ...] = (), *, everything: 
     return Structure(linears, left, problems, blocks)
 
 
-def _problems(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, str]:
+def _problems(model: nn.Module, blocks: tuple[str, ...], everything: bool) -> dict[str, str]:
     """Name to problem, every block in memory once where the model is not."""
     units = {name: model.get_submodule(name) for name in blocks}
     inside = {id(m) for block in units.values() for m in block.modules()}
     found: dict[str, str] = {}
     for name, module in model.named_modules():
         if id(module) not in inside:
-            with resident(model, name):
+            # What is left alone need not be read: a head outweighs a block.
+            with resident(model, name) if everything or not blocks else nullcontext():
                 found[name] = problem_of(module)
         elif name in units:
             with resident(model, name):
@@ -108,7 +110,8 @@ def problem_of(module: nn.Module) -> str:
     if is_dense(module) and isinstance(weight, Tensor):
         if weight.is_meta:
             return "its weights are on the meta device: load them first"
-        if not bool(torch.isfinite(weight).all()):
+        # In parts: the test takes as much memory again as what is tested.
+        if not all(bool(torch.isfinite(part).all()) for part in weight.detach().split(1024)):
             return "its weights hold NaN or an infinity"
     return ""
 
