@@ -1,6 +1,6 @@
 """What converting takes in memory: the whole model, and block by block under a limit that the kernel keeps.
 
-    python -m benchmarks.memory --model FOLDER --calibrate TEXT [--ratio 2.0] [--limit 0.75]
+    python -m benchmarks.memory --model FOLDER --calibrate TEXT [--ratio 2.0] [--limit 0.9]
 
 Every conversion runs in a process of its own. *Measured* is the peak of anonymous resident memory (RssAnon,
 sampled every 5 ms) over what the process holds once torch, transformers and this package are imported, for
@@ -131,10 +131,10 @@ def main() -> None:
     parser.add_argument("--calibrate", type=Path, required=True)
     parser.add_argument("--ratio", type=float, default=2.0)
     parser.add_argument("--rows", type=int, default=6144)
-    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--recipe", nargs="+", help="allowed recipes; the standard ones by default")
     parser.add_argument("--repair", default="held-out")
-    parser.add_argument("--limit", type=float, default=0.75, help="share of the float32 size, for streamed")
+    parser.add_argument("--limit", type=float, default=0.9, help="share of the float32 size, for streamed")
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--scratch", type=Path, help="a folder on a disk, for the converted model")
     parser.add_argument("--out", type=Path, default=Path("results/models/memory.json"))

@@ -5,6 +5,7 @@ What does not belong here: computing them (`streams`, `sensitivity`).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import weakref
 from collections.abc import Iterable, Sequence
@@ -61,7 +62,8 @@ class FileKeep(Keep):
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes_of(tensor))
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
 
         def read() -> Tensor:

@@ -14,7 +14,7 @@ What does not belong here: statistics of the states (`collect`), deciding anythi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from stl_models.statistics.keeping import Keep, States, keep_for
 from stl_models.structure.residence import Lazy
 from stl_models.structure.tracing import (
     Batch,
+    Enough,
     at_rest,
     first_tensor,
     hooked,
@@ -135,8 +136,13 @@ class Streams:
             return run_model(self.model, self.batches[batch])
 
 
-def _calls(model: nn.Module, blocks: Sequence[str], batch: Batch) -> tuple[list[Call], Tensor]:
-    """How every block is called on a batch, and the state at the first one."""
+def _calls(
+    model: nn.Module, blocks: Sequence[str], batch: Batch, *, whole: bool = False
+) -> tuple[list[Call], Tensor]:
+    """How every block is called on a batch, and the state at the first one.
+
+    The pass ends with the last call, unless it is wanted whole: a head's output outweighs what blocks make.
+    """
     calls: list[Call] = []
     states: list[Tensor] = []
 
@@ -154,9 +160,11 @@ def _calls(model: nn.Module, blocks: Sequence[str], batch: Batch) -> tuple[list[
         else:
             kept[slot] = None
         calls.append(Call(args, kept, slot))
+        if len(calls) == len(blocks) and not whole:
+            raise Enough
 
     handles = [model.get_submodule(n).register_forward_pre_hook(hook, with_kwargs=True) for n in blocks]
-    with hooked(handles), at_rest(model):
+    with hooked(handles), at_rest(model), suppress(Enough):
         run_model(model, batch)
     return calls, states[0]
 
@@ -198,7 +206,7 @@ def _independent(model: nn.Module, blocks: Sequence[str], batch: Batch) -> list[
         seen.append(None if isinstance(output, Tensor) else tuple(output[1:]))
 
     with hooked([model.get_submodule(name).register_forward_hook(hook) for name in blocks]):
-        calls, _ = _calls(model, blocks, example)
+        calls, _ = _calls(model, blocks, example, whole=True)
     if any(isinstance(v, Tensor) for rest in seen for v in rest or ()):
         return None
     with _passing(model, blocks, seen):
@@ -220,7 +228,7 @@ def _same(one: Any, two: Any) -> bool:
     return one is two or (isinstance(one, (bool, int, float, str)) and one == two)
 
 
-def pieces(batch: Batch, rows: int = 256) -> list[Batch]:
+def pieces(batch: Batch, rows: int = 128) -> list[Batch]:
     """A batch in parts of about so many rows, at least one sequence each; as it is where it has no one axis.
 
     What a backward pass keeps is bounded so: logits of a large vocabulary outweigh a small model.

@@ -166,6 +166,9 @@ def _matched(model: nn.Module, stored: dict[str, Lazy]) -> tuple[dict[str, Lazy]
             return found, name
         found[name] = tied[id(p)]
     buffers = dict(model.named_buffers())
+    for name, buffer in buffers.items():
+        if buffer.is_meta:
+            return found, name
     for name in model.state_dict(keep_vars=True):
         if name in buffers:
             tensor = find(name, tuple(buffers[name].shape))

@@ -151,6 +151,10 @@ class Folder:
                     got=f"{folder}, begun with other settings",
                     hint="choose another folder, or delete this one",
                 )  # fmt: skip
+        # What a process that was killed while it wrote has left.
+        for pattern in (".model-*", ".progress.*", ".plan.json.*", ".config.json.*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
         self._keep()
 
     def decisions(self) -> tuple[Allocation, Mapping[str, Lazy]] | None:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +136,16 @@ def resident(model: nn.Module, name: str) -> Iterator[None]:
         yield
 
 
+class _NothingUnfilled(TorchFunctionMode):
+    """Memory that nobody has filled is not asked for: parameters start as such, buffers do not."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
+
+
 @contextmanager
 def without_numbers() -> Iterator[None]:
     """Modules that are made inside have their parameters on the meta device and their buffers in memory."""
@@ -147,7 +158,8 @@ def without_numbers() -> Iterator[None]:
 
     nn.Module.register_parameter = empty  # type: ignore[method-assign]
     try:
-        yield
+        with _NothingUnfilled():
+            yield
     finally:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 

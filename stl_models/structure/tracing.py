@@ -26,6 +26,10 @@ Batch = Mapping[str, Any] | Tensor | tuple[Any, ...] | list[Any]
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_}
 
 
+class Enough(Exception):
+    """Ends a forward pass whose rest is of no interest."""
+
+
 def run_model(model: nn.Module, batch: Batch) -> Any:
     """Call the model on a batch, without a cache of keys and values where it has the option."""
     options: dict[str, Any] = {}
