@@ -9,7 +9,7 @@ What does not belong here: how gradients are taken (`sensitivity`), choosing (`a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -17,7 +17,9 @@ from torch import nn
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
 from stl_kernels.device.peaks import Peaks
+from stl_models.composites.composite import on_tiles, product
 from stl_models.planning.allocate import Allocation, Decision, Region, allocate
+from stl_models.planning.config import ConversionConfig
 from stl_models.planning.plan import Plan, product_seconds
 from stl_models.planning.regions import dense_layer, region_of
 from stl_models.planning.single import Single
@@ -109,6 +111,7 @@ class Measuring:
         kind, single = self._sensitivity(approximate)
         states = streams.first
         regions: list[Region] = []
+        encoding = 0.0
         count = len(streams.blocks)
         for number, name in enumerate(streams.blocks):
             started = time.monotonic()
@@ -135,8 +138,15 @@ class Measuring:
                     regions.append(region_of(members, layers, self.plan.links, config, self.engine))
                 if approximate and number + 1 < count:
                     states = streams.run_all(number, block, states)
-            # Twice for the two forms of a block, and again for its two streams.
-            self.expected = 4 * (time.monotonic() - started)
+                if not approximate and number == 0:
+                    whole = [self._dense(number, block, n, moments) for n in own.order]
+                    encoding = encoding_seconds(whole, self.engine, config)
+            if approximate:
+                # Twice for the two forms of a block, and again for its two streams.
+                self.expected = 4 * (time.monotonic() - started)
+            else:
+                # Reading the layers once more, and putting them on tiles.
+                self.expected = encoding
             self.progress("curves", number + 1, count)
         return regions
 
@@ -187,6 +197,18 @@ class Measuring:
                     parts = [(sizes[0][0], max(1, round(sizes[0][1] * share)))]
                 total += sum(product_seconds(p, self.config, (self.engine, self.peaks)) for p in parts)
         return total
+
+
+def encoding_seconds(layers: Sequence[Layer], engine: Engine, config: ConversionConfig) -> float:
+    """Seconds to put layers on exact tiles, from doing it to the largest one."""
+    tiled = [layer for layer in layers if engine.uses_tiles(*layer.weight.shape)]
+    if engine.exact is None or not tiled:
+        return 0.0
+    largest = max(tiled, key=lambda layer: layer.weight.numel())
+    started = time.monotonic()
+    on_tiles(product(largest.weight.float()), engine.exact, config.row_grouping)
+    taken = time.monotonic() - started
+    return taken * sum(layer.weight.numel() for layer in tiled) / largest.weight.numel()
 
 
 def _whole_loss(region: Region) -> float:

@@ -111,7 +111,7 @@ def problem_of(module: nn.Module) -> str:
         if weight.is_meta:
             return "its weights are on the meta device: load them first"
         # In parts: the test takes as much memory again as what is tested.
-        if not all(bool(torch.isfinite(part).all()) for part in weight.detach().split(1024)):
+        if not all(bool(torch.isfinite(part).all()) for part in torch.split(weight.detach(), 1024)):
             return "its weights hold NaN or an infinity"
     return ""
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from stl_algebra.errors import Unavailable
-from stl_models import ConversionConfig
+from stl_models import ConversionConfig, convert_
 from stl_models.folders import Calibration, convert_folder
 from stl_models.statistics.keeping import FileKeep
 
@@ -68,6 +69,23 @@ def test_killed_at_any_moment(folder, moment):
     assert digests(folder / "model") == before
 
 
+@pytest.mark.parametrize("recipes", [("exact",), ("exact", "pivoted-low-rank")])
+def test_the_time_of_a_block_is_said_before_it(llama, batches, recipes):
+    said = []
+
+    def progress(what, done, of):
+        if what.startswith("blocks, "):
+            said.append((done, what))
+
+    config = ConversionConfig(ratio=1.3, recipes=recipes, held_out=0.25)
+    report = convert_(llama, config, batches, progress=progress)
+    assert [done for done, _ in said] == [0, 1]
+    assert all(re.fullmatch(r"blocks, (about [\d.]+|less than 0.1) s each", words) for _, words in said)
+    blocks = list(report.blocks.values())
+    assert all(block["expected_seconds"] > 0 for block in blocks)
+    assert blocks[1]["expected_seconds"] == blocks[0]["seconds"]
+
+
 class Stopped(BaseException):
     """Neither an error of ours nor of Python's: nothing on the way may catch it."""
 
@@ -78,6 +96,8 @@ def test_stopped_at_any_step(folder, moment):
 
     def progress(what, done, of):
         seen.append(what)
+        if what.startswith("blocks, "):
+            assert float(re.findall(r"[\d.]+", what)[0]) > 0
         if len(seen) == moment:
             raise Stopped
 
