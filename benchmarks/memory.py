@@ -30,6 +30,8 @@ from typing import Any
 from stl_algebra.files import write_atomically
 
 WAYS = ("streamed", "whole")
+#: glibc gives back at once what is freed; else it keeps blocks of up to 32 MB, empty, and they count.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 
 
 def status(field: str) -> int:
@@ -156,8 +158,9 @@ def main() -> None:
     for way in arguments.way:
         command = [sys.executable, "-m", "benchmarks.memory", *sys.argv[1:]]
         done = subprocess.run(
-            [*command, "--alone", way, "--parameters", str(parameters)], stdout=subprocess.PIPE, check=True
-        )
+            [*command, "--alone", way, "--parameters", str(parameters)],
+            stdout=subprocess.PIPE, check=True, env={**os.environ, **ALLOCATOR},
+        )  # fmt: skip
         found = json.loads(done.stdout.splitlines()[-1])
         found["peak_over_float32_model"] = found["peak_bytes"] / (4 * parameters)
         allowed = f", {' '.join(arguments.recipe)}" if arguments.recipe else ""
@@ -174,6 +177,7 @@ def main() -> None:
             },
             "command": shlex.join(["python", "-m", "benchmarks.memory", *words]),
             "float32_bytes": 4 * parameters,
+            "environment": ALLOCATOR,
             "largest_block_bytes": 4 * block,
             # E x x^T of the widest input in float64 while rows are added: the sum, its rest and a product.
             "moments_of_widest_input_bytes": 3 * 8 * (widest + 1) ** 2,
