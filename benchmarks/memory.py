@@ -162,11 +162,12 @@ def main() -> None:
             stdout=subprocess.PIPE, check=True, env={**os.environ, **ALLOCATOR},
         )  # fmt: skip
         found = json.loads(done.stdout.splitlines()[-1])
+        words = (Path(a).name if os.sep in a else a for a in sys.argv[1:])
+        found["command"] = shlex.join(["python", "-m", "benchmarks.memory", *words])
         found["peak_over_float32_model"] = found["peak_bytes"] / (4 * parameters)
         allowed = f", {' '.join(arguments.recipe)}" if arguments.recipe else ""
         results[f"{way} at {arguments.ratio}{allowed}, repair {arguments.repair}"] = found
         print(way, json.dumps({k: v for k, v in found.items() if k != "block_seconds"}), flush=True)
-        words = (Path(a).name if os.sep in a else a for a in sys.argv[1:])
         document = {
             "device": device_name("cpu"),
             "date": datetime.date.today().isoformat(),
@@ -175,7 +176,6 @@ def main() -> None:
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
             },
-            "command": shlex.join(["python", "-m", "benchmarks.memory", *words]),
             "float32_bytes": 4 * parameters,
             "environment": ALLOCATOR,
             "largest_block_bytes": 4 * block,
