@@ -231,7 +231,7 @@ def time_models(arguments: argparse.Namespace) -> None:
     """Dense and converted model side by side, measured and predicted, at batch 32 x 128."""
     from stl_kernels.speed.timing import interleaved
     from stl_models import load as load_converted
-    from stl_models.folders import load_dense
+    from stl_models.storage.dense import load_dense
 
     dense, _ = load_dense(arguments.model)
     converted = load_converted(arguments.converted)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from stl_algebra.errors import Unavailable
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> Path:
+def write_atomically(path: str | Path, content: bytes | str | Iterable[bytes | memoryview]) -> Path:
     """Write `content` to `path` through a temporary file in the same folder and a rename.
 
-    A process that is killed leaves the old file or the new one, never a part. Text is written as UTF-8.
+    A process that is killed leaves the old file or the new one, never a part. Text is written as UTF-8; parts
+    are written as they come.
 
     Raises:
         Unavailable: the folder cannot be made or written.
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
+    parts: Iterable[bytes | memoryview] = (data,) if isinstance(data, bytes) else data
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            for part in parts:
+                stream.write(part)
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes files private; give the usual permissions of a new file.
@@ -33,9 +37,11 @@ def write_atomically(path: str | Path, content: bytes | str) -> Path:
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        # Gone where it was renamed; left over where anything went wrong, Ctrl-C and half-made parts included.
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 

@@ -6,10 +6,12 @@ by a signal or a full disk, goes on when the same command is given again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from stl_models.convert import convert_
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.plan import Plan, make_plan
 from stl_models.report import Report
-from stl_models.storage.saving import Folder, model_config
+from stl_models.storage.dense import load_dense, load_tokenizer, open_dense, read_description
+from stl_models.storage.saving import SCRATCH, Folder, model_config
 from stl_models.text import read_text, token_batches
 
 
@@ -43,53 +46,21 @@ class Calibration:
     batch: int = 16
 
 
-def load_dense(folder: str | Path, dtype: str = "auto") -> tuple[Any, Any]:
-    """Model and tokenizer of a local folder, in the class that config.json names.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A folder's model, ready to be converted.
 
-    Raises:
-        InvalidInput: not a folder that transformers reads, or its model is quantised or converted already.
-        Unavailable: transformers is not installed.
+    Attributes:
+        plan: of the conversion.
+        model: dense; without numbers where its blocks are read as they run.
+        batches: the calibration.
+        config: with its objective filled in.
     """
-    folder = Path(folder)
-    config = folder / "config.json"
-    if not config.is_file():
-        raise InvalidInput(
-            "model", expected="a local folder with a transformers model", got=f"{folder} without config.json"
-        )
-    try:
-        data = json.loads(config.read_text("utf-8"))
-    except ValueError as error:
-        raise InvalidInput("model", expected="a config.json in JSON", got=str(error)) from error
-    method = (data.get("quantization_config") or {}).get("quant_method")
-    if method is not None:
-        words = "converted already" if method == "stl" else f"quantised ({method})"
-        raise InvalidInput(
-            "model", expected="a dense model in floating point", got=f"{folder}, which is {words}",
-            hint="convert the model that it was made from",
-        )  # fmt: skip
-    try:
-        import transformers
-    except ImportError as error:
-        raise Unavailable(
-            "converting a folder needs transformers: pip install 'stl-algebra[models]'"
-        ) from error
-    kind = getattr(transformers, next(iter(data.get("architectures") or []), ""), transformers.AutoModel)
-    bars: Any = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    # Loading takes seconds; its bar would stand between our own lines.
-    bars.disable_progress_bar()
-    try:
-        model = kind.from_pretrained(folder, local_files_only=True, dtype=dtype)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise InvalidInput(
-            "model", expected="a folder that transformers reads", got=f"{folder}: {first}"
-        ) from error
-    finally:
-        if shown:
-            bars.enable_progress_bar()
-    return model.eval(), tokenizer
+
+    plan: Plan
+    model: Any
+    batches: list[dict[str, torch.Tensor]]
+    config: ConversionConfig
 
 
 def pools(folder: str | Path) -> bool:
@@ -103,24 +74,43 @@ def pools(folder: str | Path) -> bool:
 
 
 def plan_folder(
-    folder: str | Path, calibration: Calibration, config: ConversionConfig
-) -> tuple[Plan, Any, list[dict[str, torch.Tensor]], ConversionConfig]:
-    """Read model and text, and plan; nothing is written.
+    folder: str | Path, calibration: Calibration, config: ConversionConfig, scratch: Path | None = None
+) -> Opened:
+    """Read model and text, and plan; nothing is written beside a scratch folder that goes again.
 
-    Returns:
-        The plan, the dense model, the calibration batches, the configuration with its objective filled in.
+    Args:
+        folder: a transformers model; only read.
+        calibration: the text.
+        config: what is wanted.
+        scratch: for what waits beside a block; None for a temporary folder.
 
     Raises:
         InvalidInput: model or text cannot be used.
     """
     text = read_text(calibration.text)
-    model, tokenizer = load_dense(folder)
+    read_description(folder)
     batches = token_batches(
-        tokenizer, text, length=calibration.length, rows=calibration.rows, batch=calibration.batch
-    )
+        load_tokenizer(folder), text,
+        length=calibration.length, rows=calibration.rows, batch=calibration.batch,
+    )  # fmt: skip
     if config.objective == "auto" and pools(folder):
         config = config.with_changes(objective="pooled")
-    return make_plan(model, config, batches[0]), model, batches, config
+    with contextlib.ExitStack() as stack:
+        place = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stl-")))
+        model, why = open_dense(folder, place)
+        if model is not None:
+            why = "its blocks do not follow each other"
+            try:
+                plan = make_plan(model, config, batches[0])
+                if plan.chained or plan.problems:
+                    return Opened(plan, model, batches, config)
+            except InvalidInput as error:
+                # If it is the user's to mend, the whole model will say so again.
+                why = f"it cannot be run block by block ({error.got})"
+    model, _ = load_dense(folder)
+    plan = make_plan(model, config, batches[0])
+    note = f"the whole model is held in memory: {why}"
+    return Opened(replace(plan, notes=(*plan.notes, note)), model, batches, config)
 
 
 def convert_folder(
@@ -131,7 +121,10 @@ def convert_folder(
     *,
     progress: Progress | None = None,
 ) -> tuple[Report, Any, list[dict[str, torch.Tensor]]]:
-    """Convert a folder's model into another folder.
+    """Convert a folder's model into another folder, a block in memory at a time where it is a chain of them.
+
+    Memory is then what the largest block and its conversion take, one batch's activations inside a block, and
+    embedding and head while they run; hidden states wait in files in the new folder.
 
     Args:
         folder: a transformers model; only read.
@@ -141,7 +134,8 @@ def convert_folder(
         progress: called as steps finish.
 
     Returns:
-        The report, the converted model, the calibration batches.
+        The report, the converted model, the calibration batches. A model that was converted a block at a time
+        has no numbers: `stl_models.load(out)` reads it.
 
     Raises:
         InvalidInput: the plan has problems, or model, text, target or configuration do not fit.
@@ -150,19 +144,28 @@ def convert_folder(
     if Path(out).resolve() == Path(folder).resolve():
         raise InvalidInput("out", expected="another folder than the model's", got=str(out))
     check_writable(out)
-    plan, model, batches, config = plan_folder(folder, calibration, config)
-    if plan.problems:
-        raise InvalidInput("model", expected="layers that can be converted", got="; ".join(plan.problems[:5]))
-    identity = {
-        "config": config.as_json(),
-        "model": _digest(Path(folder) / "config.json"),
-        "text": _digest(calibration.text),
-        "calibration": [calibration.rows, calibration.length, calibration.batch],
-    }
-    store = Folder(out, identity)
-    report = convert_(model, config, batches, store=store, progress=progress)
-    _copy_beside(Path(folder), Path(out))
-    store.finish(model, report.as_json(), model_config(model))
+    scratch = Path(out) / SCRATCH
+    # What a conversion that was killed has left.
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        opened = plan_folder(folder, calibration, config, scratch)
+        if opened.plan.problems:
+            raise InvalidInput(
+                "model", expected="layers that can be converted", got="; ".join(opened.plan.problems[:5])
+            )
+        identity = {
+            "config": opened.config.as_json(),
+            "model": _digest(Path(folder) / "config.json"),
+            "text": _digest(calibration.text),
+            "calibration": [calibration.rows, calibration.length, calibration.batch],
+        }
+        store = Folder(out, identity)
+        model, batches = opened.model, opened.batches
+        report = convert_(model, opened.config, batches, store=store, progress=progress, plan=opened.plan)
+        _copy_beside(Path(folder), Path(out))
+        store.finish(model, report.as_json(), model_config(model))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return report, model, batches
 
 

@@ -26,7 +26,8 @@ from stl_kernels.layers.dense import sizes_of
 from stl_models.composites.composite import Composite, Select
 from stl_models.composites.composite import Sequence as Parts
 from stl_models.planning.allocate import Decision
-from stl_models.planning.regions import Links, slicing_sites
+from stl_models.planning.links import Links
+from stl_models.planning.regions import slicing_sites
 from stl_models.recipes import Choice, Engine, Fit, Layer, Site, get_recipe
 from stl_models.recipes.base import placed_composite
 from stl_models.statistics.collect import Pair, Targets, block_moments, collect_targets, inner
@@ -49,12 +50,14 @@ class BlockOutcome:
         repaired: whether the repaired form was kept.
         errors: relative output error of each layer in closed form on its own inputs.
         block_errors: relative error of the block's output on held-out rows, "plain" and "repaired".
+        seconds: that its conversion took.
     """
 
     module: nn.Module
     repaired: bool
     errors: dict[str, float]
     block_errors: dict[str, float]
+    seconds: float = 0.0
 
 
 def make_modules(
@@ -287,10 +290,14 @@ def convert_block(
     if not approximate:
         block, errors = variants["plain"]
         return BlockOutcome(block, False, errors, judged)
-    wanted_states = [streams.run(pair.number, pair.dense, pair.dense_states[i], i) for i in held]
+    masks = [streams.masks[i] for i in held]
+
+    def states(block: nn.Module, before: Sequence[Any]) -> Sequence[Any]:
+        return streams.keep.states(streams.run(pair.number, block, before[i], i) for i in held)
+
+    wanted_states = states(pair.dense, pair.dense_states) if held else ()
     for want, (block, _) in variants.items():
-        got = [streams.run(pair.number, block, pair.converted_states[i], i) for i in held]
-        masks = [streams.masks[i] for i in held]
+        got = states(block, pair.converted_states)
         judged[want] = relative_distance(got, wanted_states, masks) if held else float("nan")
     chosen = min(variants, key=lambda w: judged[w]) if held else next(iter(variants))
     return BlockOutcome(variants[chosen][0], chosen == "repaired", variants[chosen][1], judged)

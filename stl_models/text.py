@@ -53,7 +53,7 @@ def token_batches(
         batch: windows a batch; the last one may have fewer.
 
     Raises:
-        InvalidInput: the text is shorter than one window, or is one token over and over.
+        InvalidInput: the text is shorter than one window, or is one word over and over.
     """
     before, after = special_tokens(tokenizer)
     inside = length - len(before) - len(after)
@@ -66,7 +66,9 @@ def token_batches(
     wanted = min(count, -(-rows // length)) if rows else count
     if count < 1:
         raise InvalidInput("text", expected=f"at least {inside} tokens", got=f"{len(tokens)} tokens")
-    if len(set(tokens)) < 2:
+    words = part.split()
+    # A word may be several tokens; where there are no spaces, the whole text is one word.
+    if len(set(tokens)) < 2 or (len(words) > 1 and len(set(words)) < 2):
         raise InvalidInput("text", expected="different words", got="one word over and over")
     chosen = [i * count // wanted for i in range(wanted)]
     windows = [[*before, *tokens[i * inside : (i + 1) * inside], *after] for i in chosen]

@@ -46,6 +46,10 @@ class STLFactors(nn.Module):
         self.encode_x = nn.Parameter(encode_x.to(place), trainable)
         self.decode = nn.Parameter(decode.to(place), trainable)
 
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """(encode_x, decode); layers call it, as hooks bring a module's parameters in when it is called."""
+        return self.encode_x, self.decode
+
     def extra_repr(self) -> str:
         return f"tile={self.tile}, rank={self.rank}, trainable={self.encode_x.requires_grad}"
 

@@ -241,8 +241,9 @@ class STLLinear(nn.Module):
             raise InvalidInput("x", expected=f"a tensor of shape (..., {self.in_features})", got=got)
         t, options = self.tile, self.options
         rows, groups = group_rows(x, t.n, options.row_grouping, options.batch_axis)
+        encode_x, decode = self.factors()
         return (
-            *(rows, self.factors.encode_x, self.encoded_w, self.factors.decode, self.bias),
+            *(rows, encode_x, self.encoded_w, decode, self.bias),
             *(self.out_features, t.n, t.k, t.m),
             *(self.permutation, options.strided, options.fused, options.backend),
         ), groups

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
@@ -25,11 +24,11 @@ from stl_kernels.device.peaks import Peaks
 from stl_kernels.layers.functional import as_algorithm
 from stl_kernels.speed.prediction import predict, resolve_peaks
 from stl_models.planning.config import ConversionConfig
-from stl_models.planning.regions import Links, allowed_recipes
+from stl_models.planning.links import Links, find_links
+from stl_models.planning.regions import allowed_recipes
 from stl_models.recipes import Engine, Shape, get_recipe
 from stl_models.structure.modules import Structure, find_structure
-from stl_models.structure.probing import find_pairs
-from stl_models.structure.tracing import Batch, trace
+from stl_models.structure.tracing import Batch, small
 
 
 @dataclass(frozen=True)
@@ -134,46 +133,12 @@ def make_plan(model: nn.Module, config: ConversionConfig, example: Batch | None 
     if example is None:
         notes.append("no example was given: layers are planned on their own")
     elif not problems:
-        links, chained, more = _links(model, structure, small(example))
+        links, chained, more = find_links(model, structure, small(example))
         notes += more
     engine, peaks, why = make_engine(model, config)
     notes += [why] if why else []
     rows = tuple(_row(name, structure.linears[name], links, config, (engine, peaks)) for name in links.order)
     return Plan(config, structure, links, rows, tuple(problems), tuple(notes), chained)
-
-
-def small(batch: Batch, rows: int = 2, length: int = 8) -> Batch:
-    """The first rows and tokens of a batch: enough to see what feeds what."""
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, torch.Tensor) and value.dim() >= 2:
-            part = value[:rows]
-            return part[:, :length] if part.dim() == 2 and not part.is_floating_point() else part
-        return value[:rows] if isinstance(value, torch.Tensor) else value
-
-    if isinstance(batch, torch.Tensor):
-        return cut(batch)  # type: ignore[no-any-return]
-    if isinstance(batch, (tuple, list)):
-        return tuple(cut(v) for v in batch)
-    return {k: cut(v) for k, v in batch.items()}
-
-
-def _links(model: nn.Module, structure: Structure, example: Batch) -> tuple[Links, bool, list[str]]:
-    notes: list[str] = []
-    seen = trace(model, list(structure.linears), structure.blocks, example)
-    order = list(seen.calls)
-    for name in structure.linears:
-        if name not in seen.calls:
-            structure.left[name] = "not reached by the example"
-    repeated = [name for name, calls in seen.calls.items() if calls > 1]
-    if repeated:
-        notes.append(f"{len(repeated)} layers are called more than once a pass, such as {repeated[0]}")
-        return Links(tuple(order), tuple((n,) for n in order)), False, notes
-    neurons, values = find_pairs(model, order, example)
-    if not seen.chained:
-        notes.append("the blocks do not follow each other: the model is converted as one block")
-    links = Links(tuple(order), tuple(seen.inputs), tuple(neurons), tuple(values), frozenset(seen.residual))
-    return links, seen.chained, notes
 
 
 def make_engine(model: nn.Module, config: ConversionConfig) -> tuple[Engine, Peaks | None, str]:

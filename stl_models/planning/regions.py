@@ -7,64 +7,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from stl_kernels.layers.dense import read_dense
 from stl_models.planning.allocate import Alternative, Curve, Region
 from stl_models.planning.config import ConversionConfig
+from stl_models.planning.links import Links
 from stl_models.recipes import RECIPES, Choice, Engine, Layer, Site, curve, get_recipe
 from stl_models.statistics.moments import Moments
-from stl_models.structure.probing import Neurons, Values
-
-
-@dataclass(frozen=True, eq=False)
-class Links:
-    """What connects the layers of a model.
-
-    Attributes:
-        order: names in the order of execution.
-        inputs: layers that share an input, one tuple for every distinct input, in order.
-        neurons, values: pairs that were found.
-        residual: layers that end in a residual stream.
-    """
-
-    order: tuple[str, ...]
-    inputs: tuple[tuple[str, ...], ...]
-    neurons: tuple[Neurons, ...] = ()
-    values: tuple[Values, ...] = ()
-    residual: frozenset[str] = field(default_factory=frozenset)
-
-    def within(self, names: Sequence[str]) -> Links:
-        """The links among some layers only."""
-        chosen = set(names)
-        return Links(
-            tuple(n for n in self.order if n in chosen),
-            tuple(g for g in (tuple(n for n in group if n in chosen) for group in self.inputs) if g),
-            tuple(n for n in self.neurons if {*n.producers, n.consumer} <= chosen),
-            tuple(v for v in self.values if {v.value, v.output} <= chosen),
-            self.residual & chosen,
-        )
-
-    def components(self) -> list[tuple[str, ...]]:
-        """Layers that some recipe may change together, in the order of execution."""
-        parent = {name: name for name in self.order}
-
-        def root(name: str) -> str:
-            while parent[name] != name:
-                name = parent[name]
-            return name
-
-        tied = [*self.inputs, *((*n.producers, n.consumer) for n in self.neurons)]
-        tied += [(v.value, v.output) for v in self.values]
-        for names in tied:
-            for other in names[1:]:
-                parent[root(other)] = root(names[0])
-        found: dict[str, list[str]] = {}
-        for name in self.order:
-            found.setdefault(root(name), []).append(name)
-        return [tuple(names) for names in found.values()]
 
 
 def allowed_recipes(config: ConversionConfig, name: str) -> tuple[str, ...]:

@@ -14,11 +14,7 @@ from torch import Tensor, nn
 
 from stl_models.statistics.moments import Moments, MomentSum
 from stl_models.statistics.streams import Streams
-from stl_models.structure.tracing import Additions, hooked, rows_of
-
-
-class _Enough(Exception):
-    """Ends a forward pass whose rest is of no interest."""
+from stl_models.structure.tracing import Additions, Enough, hooked, rows_of
 
 
 def inner(block: str, name: str) -> str:
@@ -136,8 +132,8 @@ class Pair:
     number: int
     dense: nn.Module
     converted: nn.Module
-    dense_states: list[Any]
-    converted_states: list[Any]
+    dense_states: Sequence[Any]
+    converted_states: Sequence[Any]
 
 
 def collect_targets(
@@ -210,7 +206,7 @@ def _run(
         return hook
 
     def stop(_: nn.Module, args: tuple[Any, ...]) -> None:
-        raise _Enough
+        raise Enough
 
     handles = [module.get_submodule(inner(block, n)).register_forward_hook(look(n)) for n in group]
     if stop_before:
@@ -222,6 +218,6 @@ def _run(
                     streams.run(number, module, state, batch)
             else:
                 streams.run(number, module, state, batch)
-        except _Enough:
+        except Enough:
             pass
     return inputs, outputs, additions.other

@@ -10,17 +10,19 @@ What does not belong here: the losses of choices (`recipes`), choosing (`allocat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stl_algebra.errors import InvalidInput
-from stl_models.statistics.streams import output_tensor
+from stl_models.statistics.collect import inner
+from stl_models.statistics.keeping import States
+from stl_models.statistics.streams import Streams, output_tensor
 from stl_models.structure.modules import replace_module
-from stl_models.structure.tracing import Batch, at_rest, hooked, row_mask, run_model
+from stl_models.structure.residence import Lazy, resident
+from stl_models.structure.tracing import Batch, at_rest, hooked, run_model, small
 
 #: Outputs wider than this have one number, E |g|^2 / M, in place of a matrix.
 WIDEST = 1024
@@ -31,7 +33,7 @@ def resolve_objective(name: str, model: nn.Module, batch: Batch) -> str:
     if name != "auto":
         return name
     with at_rest(model):
-        output = run_model(model, batch)
+        output = run_model(model, small(batch))
     return "logits" if isinstance(getattr(output, "logits", None), Tensor) else "hidden"
 
 
@@ -66,36 +68,91 @@ def _probe_loss(output: Any, mask: Tensor | None, objective: str, generator: tor
 
 
 def gradient_moments(
-    model: nn.Module, names: Sequence[str], batches: Sequence[Batch], objective: str, seed: int = 0
-) -> dict[str, Tensor]:
+    streams: Streams, names: Sequence[str], objective: str, seed: int = 0
+) -> dict[str, Lazy]:
     """E g g^T (M, M) of the gradient at each layer's output, a mean over rows; for wide outputs one number.
 
-    Takes one backward pass a batch and 4 M^2 bytes a layer for M up to `WIDEST`.
+    Block after block from the last to the first: the states at every block's input wait where `streams` keeps
+    them, the block is run again with gradients, and what arrives at its input is what the block before gets.
+    One block's inner activations for one batch are alive at a time. 4 M^2 bytes a layer for M up to `WIDEST`.
 
     Args:
-        model: any differentiable model; its parameters and their gradients stay as they are.
+        streams: the dense model's calls; its parameters and their gradients stay as they are.
         names: layers.
-        batches: calibration batches.
         objective: "logits", "hidden" or "pooled".
         seed: of labels and noise.
     """
+    model, last = streams.model, len(streams.blocks) - 1
     generator = torch.Generator().manual_seed(seed)
-    sums: dict[str, Tensor] = {}
-    rows: dict[str, int] = dict.fromkeys(names, 0)
-    mask: list[Tensor | None] = [None]
+    inputs, _ = block_inputs(streams, outputs=False)
+    gradients = streams.keep.states()
+    found: dict[str, Lazy] = {}
+    required = {p: p.requires_grad for p in model.parameters()}
+    modes = {m: m.training for m in model.modules()}
+    try:
+        model.eval()
+        for p in required:
+            p.requires_grad_(False)
+        for number in range(last, -1, -1):
+            with resident(model, streams.blocks[number]):
+                module = model.get_submodule(streams.blocks[number])
+                own = _GradientSums(module, streams.blocks[number], names)
+                for i in range(len(streams.batches)):
+                    own.mask = streams.masks[i]
+                    state = inputs[number][i]
+                    if isinstance(state, Tensor) and state.is_floating_point():
+                        state = state.detach().requires_grad_()
+                    with hooked(own.handles()), torch.enable_grad():
+                        out = streams.run(number, module, state, i, grad=True)
+                        if number == last:
+                            loss = _probe_loss(streams.tail(out, i), own.mask, objective, generator)
+                            torch.autograd.backward(loss)
+                            del loss
+                        else:
+                            torch.autograd.backward(out, gradients[i])
+                    del out
+                    if number == 0:
+                        continue
+                    if number == last:
+                        gradients.append(state.grad)
+                    else:
+                        gradients[i] = state.grad
+                found |= {name: streams.keep.put(value) for name, value in own.means().items()}
+    finally:
+        for p, needed in required.items():
+            p.requires_grad_(needed)
+        for module, training in modes.items():
+            module.training = training
+    return found
 
-    def look(name: str) -> Any:
+
+class _GradientSums:
+    """Sums of g g^T at the outputs of one block's layers."""
+
+    def __init__(self, module: nn.Module, block: str, names: Sequence[str]) -> None:
+        self.layers = {
+            n: module.get_submodule(inner(block, n)) for n in names if not block or n.startswith(f"{block}.")
+        }
+        self.mask: Tensor | None = None
+        self.sums: dict[str, Tensor] = {}
+        self.rows: dict[str, int] = dict.fromkeys(self.layers, 0)
+
+    def handles(self) -> list[Any]:
+        """Hooks that are to be removed after the backward pass."""
+        return [layer.register_forward_hook(self._look(name)) for name, layer in self.layers.items()]
+
+    def _look(self, name: str) -> Any:
         def keep(gradient: Tensor) -> None:
             g = gradient.detach()
-            flat = g[mask[0]] if mask[0] is not None and g.shape[:2] == mask[0].shape else g
+            flat = g[self.mask] if self.mask is not None and g.shape[:2] == self.mask.shape else g
             flat = flat.reshape(-1, g.shape[-1]).double()
             if flat.shape[1] > WIDEST:
                 # One number stands for a wide output: M^2 numbers for every layer would outgrow the model.
                 gram = flat.square().sum() / flat.shape[1]
             else:
                 gram = (flat.t() @ flat).float()
-            sums[name] = sums[name] + gram if name in sums else gram
-            rows[name] += len(flat)
+            self.sums[name] = self.sums[name] + gram if name in self.sums else gram
+            self.rows[name] += len(flat)
 
         def hook(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             if not output.requires_grad:
@@ -105,23 +162,28 @@ def gradient_moments(
 
         return hook
 
-    required = {p: p.requires_grad for p in model.parameters()}
-    handles = [model.get_submodule(name).register_forward_hook(look(name)) for name in names]
-    modes = {m: m.training for m in model.modules()}
-    try:
-        model.eval()
-        for p in model.parameters():
-            p.requires_grad_(False)
-        with hooked(handles), torch.enable_grad():
-            for batch in batches:
-                mask[0] = row_mask(batch)
-                torch.autograd.backward(_probe_loss(run_model(model, batch), mask[0], objective, generator))
-    finally:
-        for p, needed in required.items():
-            p.requires_grad_(needed)
-        for module, training in modes.items():
-            module.training = training
-    return {name: total / max(rows[name], 1) for name, total in sums.items()}
+    def means(self) -> dict[str, Tensor]:
+        """Means over rows, of the layers that were reached."""
+        return {name: total / max(self.rows[name], 1) for name, total in self.sums.items()}
+
+
+def block_inputs(streams: Streams, *, outputs: bool) -> tuple[list[Sequence[Any]], States]:
+    """The dense model's states at every block's input, and its output tensors where they are wanted."""
+    found: list[Sequence[Any]] = [streams.first]
+    last = streams.keep.states()
+    for number, name in enumerate(streams.blocks):
+        final = number + 1 == len(streams.blocks)
+        if final and not outputs:
+            break
+        with resident(streams.model, name):
+            states = streams.run_all(number, streams.model.get_submodule(name), found[-1])
+        if not final:
+            found.append(states)
+            continue
+        for i in range(len(states)):
+            with at_rest(streams.model):
+                last.append(output_tensor(streams.tail(states[i], i)))
+    return found, last
 
 
 def distance(output: Any, reference: Tensor, mask: Tensor | None, objective: str) -> float:
@@ -146,29 +208,43 @@ def distance(output: Any, reference: Tensor, mask: Tensor | None, objective: str
 class OneAtATime:
     """The objective's distance, a mean over batches, with one layer replaced.
 
+    A layer's stand-in is felt from its block on; what comes before is not run again.
+
     Args:
-        model: the dense model; as it was after every measurement.
-        batches: on which the distance is measured.
+        streams: the dense model's calls; the model is as it was after every measurement.
         objective: "logits", "hidden" or "pooled".
     """
 
-    def __init__(self, model: nn.Module, batches: Sequence[Batch], objective: str) -> None:
-        if not batches:
-            raise InvalidInput("calibration", expected="at least one batch", got="none")
-        self.model, self.batches, self.objective = model, list(batches), objective
-        with at_rest(model):
-            self._references = [output_tensor(run_model(model, b)) for b in self.batches]
+    def __init__(self, streams: Streams, objective: str) -> None:
+        self.streams, self.objective = streams, objective
+        self._inputs, self._references = block_inputs(streams, outputs=True)
 
-    def distance(self, name: str, stand_in: nn.Module) -> float:
-        """With `stand_in` in the place of the layer `name`."""
-        dense = self.model.get_submodule(name)
-        replace_module(self.model, name, stand_in)
-        try:
-            with at_rest(self.model):
-                total = sum(
-                    distance(run_model(self.model, batch), reference, row_mask(batch), self.objective)
-                    for batch, reference in zip(self.batches, self._references, strict=True)
-                )
-        finally:
-            replace_module(self.model, name, dense)
-        return total / len(self.batches)
+    def distances(self, number: int, stand_ins: Mapping[str, nn.Module]) -> dict[str, float]:
+        """With each stand-in alone in the place of its layer, all of block `number`."""
+        streams = self.streams
+        # Where blocks cannot be run on their own there is one, the model.
+        number = min(number, len(streams.blocks) - 1)
+        block = streams.blocks[number]
+        states: dict[str, States] = {}
+        with resident(streams.model, block):
+            module = streams.model.get_submodule(block)
+            for name, stand_in in stand_ins.items():
+                dense = module.get_submodule(inner(block, name))
+                replace_module(module, inner(block, name), stand_in)
+                try:
+                    states[name] = streams.run_all(number, module, self._inputs[number])
+                finally:
+                    replace_module(module, inner(block, name), dense)
+        for later in range(number + 1, len(streams.blocks)):
+            with resident(streams.model, streams.blocks[later]):
+                module = streams.model.get_submodule(streams.blocks[later])
+                states = {name: streams.run_all(later, module, s) for name, s in states.items()}
+        return {name: self._distance(s) for name, s in states.items()}
+
+    def _distance(self, states: States) -> float:
+        total = 0.0
+        with at_rest(self.streams.model):
+            for i, mask in enumerate(self.streams.masks):
+                output = self.streams.tail(states[i], i)
+                total += distance(output, self._references[i], mask, self.objective)
+        return total / len(self.streams.batches)

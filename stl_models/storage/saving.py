@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from stl_algebra.algorithms.encoders_file import decode_algorithm, encode_algorithm
@@ -31,12 +30,15 @@ from stl_models.composites.building import Builder, describe
 from stl_models.composites.composite import Composite
 from stl_models.planning.allocate import Allocation, Decision
 from stl_models.repair import BlockOutcome
-from stl_models.storage.shards import INDEX, METHOD, PROGRESS, read_tensors
+from stl_models.storage.shards import INDEX, METHOD, PROGRESS, contents, read_tensors, shard_of
 from stl_models.structure.modules import replace_module
+from stl_models.structure.residence import Lazy, residence_of
 
 #: Version of the folder; a newer one is refused.
 FOLDER_VERSION = 1
 _SENSITIVITY = "progress.safetensors"
+#: For what waits beside a block while a conversion runs.
+SCRATCH = ".stl-scratch"
 
 
 def quantization_config(model: nn.Module) -> dict[str, Any]:
@@ -101,16 +103,20 @@ def prepare(model: nn.Module, config: Mapping[str, Any], prefix: str = "") -> li
     return replaced
 
 
-def tensors_of(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """The state dict, contiguous, on the CPU, tied tensors once."""
-    found: dict[str, Tensor] = {}
+def tensors_of(module: nn.Module, prefix: str = "") -> dict[str, Lazy]:
+    """The state dict, tied tensors once; numbers that are not in memory are read when they are written."""
+    found: dict[str, Lazy] = {}
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    for name, tensor in module.state_dict(prefix=prefix).items():
-        key = (tensor.data_ptr(), tuple(tensor.shape))
+    home = residence_of(module)
+    for name, tensor in module.state_dict(prefix=prefix, keep_vars=True).items():
+        key = (id(tensor) if tensor.is_meta else tensor.data_ptr(), tuple(tensor.shape))
         if tensor.numel() and key in seen:
             continue
         seen.add(key)
-        found[name] = tensor.detach().cpu().contiguous()
+        if tensor.is_meta and home is not None and name in home.tensors:
+            found[name] = home.tensors[name]
+        else:
+            found[name] = Lazy.of(tensor.detach())
     return found
 
 
@@ -145,9 +151,13 @@ class Folder:
                     got=f"{folder}, begun with other settings",
                     hint="choose another folder, or delete this one",
                 )  # fmt: skip
+        # What a process that was killed while it wrote has left.
+        for pattern in (".model-*", ".progress.*", ".plan.json.*", ".config.json.*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
         self._keep()
 
-    def decisions(self) -> tuple[Allocation, dict[str, Tensor]] | None:
+    def decisions(self) -> tuple[Allocation, Mapping[str, Lazy]] | None:
         """The allocation of an earlier run, and its sensitivities."""
         data = self.state["allocation"]
         if data is None:
@@ -156,12 +166,11 @@ class Folder:
             tuple(Decision.from_json(d) for d in data["decisions"]), data["dense"], data["multiplier"],
             tuple((a, b) for a, b in data["frontier"]),
         )  # fmt: skip
-        return allocation, read_tensors(self.folder / _SENSITIVITY)
+        return allocation, contents(self.folder / _SENSITIVITY)
 
-    def keep_decisions(self, allocation: Allocation, sensitivities: Mapping[str, Tensor]) -> None:
+    def keep_decisions(self, allocation: Allocation, sensitivities: Mapping[str, Lazy]) -> None:
         """Keep the allocation for later runs, and what fits depend on."""
-        tensors = {n: t.detach().cpu().contiguous() for n, t in sensitivities.items()}
-        write_atomically(self.folder / _SENSITIVITY, to_bytes(tensors))
+        write_atomically(self.folder / _SENSITIVITY, shard_of(sensitivities))
         self.state["allocation"] = {
             "decisions": [d.as_json() for d in allocation.decisions],
             "dense": allocation.dense,
@@ -180,7 +189,8 @@ class Folder:
         prepare(made, kept["quantization"], prefix)
         tensors = read_tensors(self.folder / kept["file"])
         fill(made, {n.removeprefix(prefix): t for n, t in tensors.items()})
-        return BlockOutcome(made, kept["repaired"], kept["errors"], kept["block_errors"])
+        known = (kept["repaired"], kept["errors"], kept["block_errors"], kept.get("seconds", 0.0))
+        return BlockOutcome(made, *known)
 
     def save(self, block: str, outcome: BlockOutcome) -> None:
         """Write a finished block's shard."""
@@ -188,13 +198,13 @@ class Folder:
         number = len(self.state["blocks"])
         name = f"model-block-{number:05d}.safetensors"
         tensors = tensors_of(outcome.module, prefix)
-        write_atomically(self.folder / name, to_bytes(tensors, {"format": "pt"}))
+        write_atomically(self.folder / name, shard_of(tensors))
         described = quantization_config(outcome.module)
         described["layers"] = {prefix + n: d for n, d in described["layers"].items()}
         self.state["files"] |= dict.fromkeys(tensors, name)
         self.state["blocks"][block] = {
             "file": name, "quantization": described, "repaired": outcome.repaired,
-            "errors": outcome.errors, "block_errors": outcome.block_errors,
+            "errors": outcome.errors, "block_errors": outcome.block_errors, "seconds": outcome.seconds,
         }  # fmt: skip
         self._keep()
 
@@ -210,9 +220,9 @@ class Folder:
         rest = {n: t for n, t in tensors_of(model).items() if n not in self.state["files"]}
         first = next(iter(described["layers"]), None)
         if first is not None:
-            rest[f"{first}.weight"] = torch.zeros(0)
+            rest[f"{first}.weight"] = Lazy.of(torch.zeros(0))
         name = "model-rest.safetensors"
-        write_atomically(self.folder / name, to_bytes(rest, {"format": "pt"}))
+        write_atomically(self.folder / name, shard_of(rest))
         files = {**self.state["files"], **dict.fromkeys(rest, name)}
         size = sum((self.folder / f).stat().st_size for f in set(files.values()))
         index = {"metadata": {"total_size": size}, "weight_map": files}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from stl_kernels.layers.dense import is_dense, sizes_of
 from stl_kernels.layers.linear import STLLinear
 from stl_models.composites.composite import Composite
+from stl_models.structure.residence import resident
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,14 @@ def find_structure(model: nn.Module, skip: tuple[str, ...] = (), *, everything: 
         skip: shell patterns of names to leave alone.
         everything: convert what lies outside the blocks too, heads included.
     """
-    blocks = _blocks(model)
-    uses = Counter(
-        p.untyped_storage().data_ptr()
-        for m in model.modules()
-        for p in m.parameters(recurse=False)
-        if _has_values(p)
-    )
+    blocks = find_blocks(model)
+    uses = Counter(_memory(p) for m in model.modules() for p in m.parameters(recurse=False) if _has_values(p))
+    found = _problems(model, blocks, everything)
     linears: dict[str, tuple[int, int]] = {}
     left: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name, module in model.named_modules():
-        problem = problem_of(module)
+        problem = found.get(name, "")
         inside = not blocks or any(name.startswith(f"{b}.") for b in blocks)
         pattern = next((p for p in skip if fnmatch.fnmatchcase(name, p)), None)
         if not problem and not (is_dense(module) and name):
@@ -81,6 +79,24 @@ def find_structure(model: nn.Module, skip: tuple[str, ...] = (), *, everything: 
     return Structure(linears, left, problems, blocks)
 
 
+def _problems(model: nn.Module, blocks: tuple[str, ...], everything: bool) -> dict[str, str]:
+    """Name to problem, every block in memory once where the model is not."""
+    units = {name: model.get_submodule(name) for name in blocks}
+    inside = {id(m) for block in units.values() for m in block.modules()}
+    found: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if id(module) not in inside:
+            # What is left alone need not be read: a head outweighs a block.
+            with resident(model, name) if everything or not blocks else nullcontext():
+                found[name] = problem_of(module)
+        elif name in units:
+            with resident(model, name):
+                found |= {
+                    f"{name}.{part}" if part else name: problem_of(m) for part, m in module.named_modules()
+                }
+    return {name: problem for name, problem in found.items() if problem}
+
+
 def problem_of(module: nn.Module) -> str:
     """Why a layer cannot be converted although it looks like one that should be; "" for none."""
     if isinstance(module, (STLLinear, Composite)):
@@ -94,7 +110,8 @@ def problem_of(module: nn.Module) -> str:
     if is_dense(module) and isinstance(weight, Tensor):
         if weight.is_meta:
             return "its weights are on the meta device: load them first"
-        if not bool(torch.isfinite(weight).all()):
+        # In parts: the test takes as much memory again as what is tested.
+        if not all(bool(torch.isfinite(part).all()) for part in torch.split(weight.detach(), 1024)):
             return "its weights hold NaN or an infinity"
     return ""
 
@@ -104,20 +121,25 @@ def _integers(weight: Tensor) -> bool:
 
 
 def _has_values(p: Tensor) -> bool:
-    return not isinstance(p, nn.parameter.UninitializedParameter) and not p.is_meta and p.numel() > 0
+    return not isinstance(p, nn.parameter.UninitializedParameter) and p.numel() > 0
+
+
+def _memory(p: Tensor) -> int:
+    """Equal for tensors that share memory; on the meta device there is none, and the parameter counts."""
+    return id(p) if p.is_meta else p.untyped_storage().data_ptr()
 
 
 def _tied(module: nn.Module, uses: Counter[int]) -> bool:
     weight = module.weight
     assert isinstance(weight, Tensor)
-    return _has_values(weight) and uses[weight.untyped_storage().data_ptr()] > 1
+    return _has_values(weight) and uses[_memory(weight)] > 1
 
 
 def _converted(model: nn.Module) -> list[str]:
     return [n for n, m in model.named_modules() if isinstance(m, (STLLinear, Composite))]
 
 
-def _blocks(model: nn.Module) -> tuple[str, ...]:
+def find_blocks(model: nn.Module) -> tuple[str, ...]:
     """Children of the outermost module lists whose members all hold linear layers."""
     lists: dict[str, list[str]] = {}
     for name, module in model.named_modules():

@@ -36,6 +36,10 @@ class Neurons:
     producers: tuple[str, ...]
     consumer: str
 
+    def within(self, prefix: str) -> Neurons:
+        """The same with a prefix before the names."""
+        return Neurons(tuple(prefix + n for n in self.producers), prefix + self.consumer)
+
 
 @dataclass(frozen=True, eq=False)
 class Values:
@@ -53,6 +57,10 @@ class Values:
     heads: Tensor
     sources: Tensor
 
+    def within(self, prefix: str) -> Values:
+        """The same with a prefix before the names."""
+        return Values(prefix + self.value, prefix + self.output, self.heads, self.sources)
+
 
 Hook = Callable[[str, Tensor], Tensor]
 
@@ -63,11 +71,11 @@ class Prober:
     Args:
         model: the model.
         names: the layers to watch, in the order of execution.
-        batch: a small batch: two sequences of a few tokens are enough.
+        run: runs what holds the layers on a small batch: two sequences of a few tokens are enough.
     """
 
-    def __init__(self, model: nn.Module, names: list[str], batch: Batch) -> None:
-        self.model, self.names, self.batch = model, names, batch
+    def __init__(self, model: nn.Module, names: list[str], run: Callable[[], Any]) -> None:
+        self.model, self.names, self.run = model, names, run
         self.widths: dict[str, int] = {}
         self.clean = self._run({}, None)
 
@@ -95,7 +103,7 @@ class Prober:
             handles.append(module.register_forward_pre_hook(before(name)))
             handles.append(module.register_forward_hook(after(name)))
         with hooked(handles), at_rest(self.model):
-            run_model(self.model, self.batch)
+            self.run()
         return inputs
 
     def poisoned(self, layers: list[str], channels: Callable[[int], Tensor]) -> dict[str, Tensor]:
@@ -119,15 +127,18 @@ class Prober:
         return self._run(dict.fromkeys(layers, hook), self.clean)
 
 
-def find_pairs(model: nn.Module, names: list[str], batch: Batch) -> tuple[list[Neurons], list[Values]]:
+def find_pairs(
+    model: nn.Module, names: list[str], batch: Batch, run: Callable[[], Any] | None = None
+) -> tuple[list[Neurons], list[Values]]:
     """MLPs and attention values among the layers.
 
     Args:
-        model: the model.
+        model: the model, or a block of it.
         names: the layers, in the order of execution; each is called once a pass.
         batch: a small batch.
+        run: runs the layers, where calling the model on the batch is not how.
     """
-    prober = Prober(model, names, batch)
+    prober = Prober(model, names, run or partial(run_model, model, batch))
     # One layer of each kind in a block at a time: layers whose names differ in numbers only.
     kinds: dict[str, list[str]] = {}
     for name in names:

@@ -9,7 +9,7 @@ What does not belong here: which layers take part (`structure`), which channel f
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,10 @@ Batch = Mapping[str, Any] | Tensor | tuple[Any, ...] | list[Any]
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__, Tensor.add_}
 
 
+class Enough(Exception):
+    """Ends a forward pass whose rest is of no interest."""
+
+
 def run_model(model: nn.Module, batch: Batch) -> Any:
     """Call the model on a batch, without a cache of keys and values where it has the option."""
     options: dict[str, Any] = {}
@@ -37,6 +41,31 @@ def run_model(model: nn.Module, batch: Batch) -> Any:
     if isinstance(batch, Tensor):
         return model(batch, **options)
     return model(*batch, **options)
+
+
+def small(batch: Batch, rows: int = 2, length: int = 8) -> Batch:
+    """The first rows and tokens of a batch: enough to see what feeds what."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.dim() >= 2:
+            part = value[:rows]
+            return part[:, :length] if part.dim() == 2 and not part.is_floating_point() else part
+        return value[:rows] if isinstance(value, torch.Tensor) else value
+
+    if isinstance(batch, torch.Tensor):
+        return cut(batch)  # type: ignore[no-any-return]
+    if isinstance(batch, (tuple, list)):
+        return tuple(cut(v) for v in batch)
+    return {k: cut(v) for k, v in batch.items()}
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Tuples, lists and dictionaries with everything else in them changed."""
+    if isinstance(value, dict):
+        return {k: mapped(v, change) for k, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(mapped(v, change) for v in value)
+    return change(value)
 
 
 def row_mask(batch: Batch) -> Tensor | None:

@@ -68,14 +68,20 @@ def convert(
     calibration = Calibration(text, tokens, length)
     if plan_only:
         with err.status("planning"):
-            plan = plan_folder(model, calibration, config)[0]
+            plan = plan_folder(model, calibration, config).plan
         echo_json(plan.as_json()) if as_json else show_plan(plan)
         if plan.problems:
             raise SystemExit(1)
         return
     assert target is not None
-    with progress_bar("converting") as progress:
-        report, _, _ = convert_folder(model, calibration, target, config, progress=progress)
+    try:
+        with progress_bar("converting") as progress:
+            report, _, _ = convert_folder(model, calibration, target, config, progress=progress)
+    except KeyboardInterrupt:
+        count = len(list(target.glob("model-block-*.safetensors")))
+        done = "1 block is finished" if count == 1 else f"{count} blocks are finished"
+        click.echo(f"stopped: {done}; the same command goes on from there", err=True)
+        raise SystemExit(1) from None
     pages = write_report(report, target, command_line())
     if as_json:
         echo_json({"folder": str(target), "report": str(pages[0]), **report.as_json()})

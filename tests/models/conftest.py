@@ -4,6 +4,7 @@ import pytest
 import torch
 
 transformers = pytest.importorskip("transformers")
+WORDS = [f"word{i}" for i in range(17)]
 
 
 @pytest.fixture
@@ -30,3 +31,25 @@ def bert():
 def batches():
     torch.manual_seed(1)
     return [{"input_ids": torch.randint(0, 61, (8, 16))} for _ in range(6)]
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Writes a model with a tokenizer of a few words, and a text beside it."""
+
+    def make(model, **options):
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordLevel
+        from tokenizers.pre_tokenizers import Whitespace
+
+        tokenizer = Tokenizer(WordLevel({w: i for i, w in enumerate(["<unk>", *WORDS])}, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = Whitespace()
+        fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+        fast.save_pretrained(tmp_path / "model")
+        model.save_pretrained(tmp_path / "model", **options)
+        torch.manual_seed(0)
+        picks = torch.randint(0, len(WORDS), (2000,)).tolist()
+        (tmp_path / "text.txt").write_text(" ".join(WORDS[i] for i in picks))
+        return tmp_path
+
+    return make
