@@ -30,8 +30,8 @@ class STLFactors(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        algorithm = as_algorithm(encoders)
         dtype = dtype or torch.get_default_dtype()
+        algorithm = as_algorithm(encoders, dtype)
         if dtype not in checks.FLOAT_DTYPES:
             raise InvalidInput("dtype", expected="a floating dtype", got=str(dtype))
         self.tile: TileFormat = algorithm.tile

@@ -26,13 +26,17 @@ from stl_kernels.layers.options import LayerOptions
 Encoders = BilinearAlgorithm | EncodersFile | str | Path
 
 
-def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
+def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> BilinearAlgorithm:
     """The algorithm of a value, of a loaded encoders file, of the file at a path, or of a published name.
 
     A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so; of
-    an exact one the companion is taken that amplifies rounding errors less (`dyadic.companion`), because
-    only floating-point arithmetic follows. Values and files are taken as they are.
-    Other programs' files are read too (`stl_algebra.factor_files`).
+    an exact one half precision takes the companion that amplifies rounding errors less (`dyadic.companion`).
+    Float32 takes it as it is: rounding is no matter there, and entries of -1, 0 and 1 are additions. Values
+    and files are taken as they are. Other programs' files are read too (`stl_algebra.factor_files`).
+
+    Args:
+        encoders: the value, file, path or name.
+        dtype: of the arithmetic that follows, None for full precision.
 
     Raises:
         InvalidInput: none of these, or the file is unreadable.
@@ -43,7 +47,8 @@ def as_algorithm(encoders: Encoders) -> BilinearAlgorithm:
         return encoders.algorithm
     if isinstance(encoders, (str, Path)):
         algorithm = read_encoders(encoders).judged.algorithm
-        return algorithm if Path(encoders).exists() else companion(algorithm)
+        half = dtype in (torch.float16, torch.bfloat16) and not Path(encoders).exists()
+        return companion(algorithm) if half else algorithm
     raise InvalidInput(
         "encoders",
         expected="a BilinearAlgorithm, a loaded encoders file, a path to one or a name such as 4x4x4-r32",
@@ -131,7 +136,7 @@ def stl_matmul(
         Unavailable: the backend cannot run here, or has no fused decode and `fused` asks for it.
     """
     chosen = LayerOptions.of(options, changes)
-    algorithm = as_algorithm(encoders)
+    algorithm = as_algorithm(encoders, x.dtype)
     checks.check_together(x=x, w=w, bias=bias)
     checks.check_matrix("w", w)
     if x.dim() < 1 or x.shape[-1] != w.shape[0]:

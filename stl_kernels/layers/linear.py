@@ -81,7 +81,7 @@ class STLLinear(nn.Module):
         **changes: Any,
     ) -> None:
         chosen = LayerOptions.of(options, changes)
-        algorithm = as_algorithm(encoders)
+        algorithm = as_algorithm(encoders, dtype or torch.get_default_dtype())
         self._allocate(in_features, out_features, algorithm, bias, chosen, factors, device, dtype)
         self.reset_parameters(algorithm)
 
@@ -140,6 +140,16 @@ class STLLinear(nn.Module):
             if self.bias is not None:
                 self.bias.uniform_(-bound, bound)
 
+    def _named(self, encoders: Encoders) -> BilinearAlgorithm:
+        """The algorithm in the bases of this layer's factors, whose dtype may have changed since."""
+        ways = [as_algorithm(encoders, dtype) for dtype in (self.encoded_w.dtype, None, torch.bfloat16)]
+        own = self.factors.encode_x
+        for way in ways:
+            encode_x = torch.as_tensor(way.encode_x.copy(), dtype=own.dtype, device=own.device)
+            if not own.is_meta and torch.equal(encode_x, own):
+                return way
+        return ways[0]
+
     @torch.no_grad()
     def set_weight(self, weight: Tensor, encoders: Encoders) -> None:
         """Encode a dense weight (M, K) into `encoded_w`, in float64, rounded once at the end.
@@ -148,7 +158,7 @@ class STLLinear(nn.Module):
             InvalidInput: the weight's shape or the encoders' format or rank is not the layer's, or the weight
                 is on the meta device.
         """
-        algorithm = as_algorithm(encoders)
+        algorithm = self._named(encoders)
         if (algorithm.tile, algorithm.rank) != (self.tile, self.rank):
             raise InvalidInput(
                 "encoders",
@@ -194,7 +204,7 @@ class STLLinear(nn.Module):
                 holds NaN or an infinity, or an argument does not fit.
         """
         dense = read_dense(linear)
-        algorithm = as_algorithm(encoders)
+        algorithm = as_algorithm(encoders, dense.weight.dtype)
         chosen = LayerOptions.of(options, changes)
         out_features, in_features = dense.weight.shape
         layer = cls.__new__(cls)

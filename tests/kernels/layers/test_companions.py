@@ -36,8 +36,19 @@ def test_the_default_of_conversions_has_half_the_error_of_strassen_twice():
     assert _excess(companion(exact_algorithm(TileFormat(4, 4, 4)))) < 0.52 * _excess(encoders("4x4x4", 49))
 
 
-def test_a_published_name_gives_the_companion_and_a_value_itself():
+def test_a_published_name_gives_half_precision_the_companion_and_a_value_itself():
     exact = encoders("4x4x4", 49)
-    assert as_algorithm("4x4x4-r49") == companion(exact) != exact
-    assert as_algorithm(exact) == exact
+    for dtype in (torch.float16, torch.bfloat16):
+        assert as_algorithm("4x4x4-r49", dtype) == companion(exact) != exact
+        assert as_algorithm(exact, dtype) == exact
+    for dtype in (None, torch.float32, torch.float64):
+        assert as_algorithm("4x4x4-r49", dtype) == exact
     assert as_algorithm("4x4x4-r32") == encoders("4x4x4", 32)
+
+
+def test_a_layer_that_changed_its_dtype_keeps_its_bases():
+    layer = STLLinear(8, 12, "4x4x4-r49", bias=False, dtype=torch.bfloat16, row_grouping="rows").float()
+    weight, x = torch.randn(12, 8), torch.randn(16, 8)
+    layer.set_weight(weight, "4x4x4-r49")
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), x @ weight.t(), rtol=1e-4, atol=1e-4)
