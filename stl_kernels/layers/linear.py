@@ -144,11 +144,9 @@ class STLLinear(nn.Module):
         """The algorithm in the bases of this layer's factors, whose dtype may have changed since."""
         ways = [as_algorithm(encoders, dtype) for dtype in (self.encoded_w.dtype, None, torch.bfloat16)]
         own = self.factors.encode_x
-        for way in ways:
-            encode_x = torch.as_tensor(way.encode_x.copy(), dtype=own.dtype, device=own.device)
-            if not own.is_meta and torch.equal(encode_x, own):
-                return way
-        return ways[0]
+        if own.is_meta:
+            return ways[0]
+        return next((way for way in ways if torch.equal(own, torch.tensor(way.encode_x).to(own))), ways[0])
 
     @torch.no_grad()
     def set_weight(self, weight: Tensor, encoders: Encoders) -> None:
