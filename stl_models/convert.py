@@ -5,6 +5,7 @@ What does not belong here: how any of these works (their modules), saving (`savi
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from stl_models.storage.transformers import attach
 from stl_models.structure.modules import replace_module
 from stl_models.structure.residence import Lazy, emptied, residence_of, resident
 from stl_models.structure.tracing import Batch
+from stl_models.training import distil
 
 
 class BlockStore(Protocol):
@@ -91,7 +93,10 @@ def convert_(
             "model", expected="layers that can be converted", got="; ".join(plan.problems[:5]),
             hint="name them with skip to leave them alone",
         )  # fmt: skip
+    if config.distillation and len(batches) < 2:
+        raise InvalidInput("calibration", expected="two batches at least, to distil", got=len(batches))
     torch.manual_seed(config.seed)
+    teacher = copy.deepcopy(model) if config.distillation else None
     work = Conversion(model, plan, batches, progress)
     kept = store.decisions() if store is not None else None
     if kept is None:
@@ -108,6 +113,9 @@ def convert_(
         report.ratios |= predicted_seconds(model, plan, (work.engine, work.peaks))
         if report.ratios["seconds"] > report.ratios["seconds_dense"]:
             report.notes.append(f"the converted layers are predicted to be slower on {config.device!r}")
+    if teacher is not None:
+        done = distil(model, teacher, batches, steps=config.distillation, progress=progress)
+        report.distillation = done.as_json()
     attach(model)
     report.seconds = time.monotonic() - started
     return report

@@ -18,12 +18,15 @@ from typing import Any
 import torch
 
 from stl_algebra.errors import InvalidInput, Unavailable
-from stl_algebra.files import check_writable
+from stl_algebra.files import check_writable, write_atomically
 from stl_algebra.progress import Progress
+from stl_models.comparison import figures, measured_seconds, peers
 from stl_models.convert import convert_
+from stl_models.metrics import metric_for, spread
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.plan import Plan, make_plan
 from stl_models.report import Report
+from stl_models.storage.converted import load
 from stl_models.storage.dense import load_dense, load_tokenizer, open_dense, read_description
 from stl_models.storage.saving import SCRATCH, Folder, model_config
 from stl_models.text import read_text, token_batches
@@ -98,6 +101,8 @@ def plan_folder(
     with contextlib.ExitStack() as stack:
         place = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stl-")))
         model, why = open_dense(folder, place)
+        if config.distillation:
+            model, why = None, "distillation trains all of it at once"
         if model is not None:
             why = "its blocks do not follow each other"
             try:
@@ -163,10 +168,67 @@ def convert_folder(
         model, batches = opened.model, opened.batches
         report = convert_(model, opened.config, batches, store=store, progress=progress, plan=opened.plan)
         _copy_beside(Path(folder), Path(out))
-        store.finish(model, report.as_json(), model_config(model))
+        store.finish(model, report.as_json(), model_config(model), trained=bool(report.distillation))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return report, model, batches
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What is measured of a converted folder.
+
+    Attributes:
+        text: held-out, a UTF-8 file.
+        windows: of the calibration's length, at most so many, spread over the text.
+        compare: convert by the usual methods too and judge those; each takes as long as the conversion did.
+
+    Raises:
+        InvalidInput: no such text, or an empty one.
+    """
+
+    text: Path
+    windows: int = 64
+    compare: bool = False
+
+    def __post_init__(self) -> None:
+        # Before the conversion that it judges.
+        read_text(self.text)
+
+
+def judge_folder(
+    folder: str | Path, out: str | Path, report: Report, calibration: Calibration, judging: Judging,
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
+    """Fill in what a report says of the whole model: its metric, times, and the usual methods beside it.
+
+    Args:
+        folder: the dense model.
+        out: the converted one, finished.
+        report: of the conversion; changed, and plan.json with it.
+        calibration: as the conversion had it.
+        judging: what is measured.
+        progress: called as steps finish.
+
+    Raises:
+        InvalidInput: the text cannot be used.
+    """
+    tokenizer = load_tokenizer(folder)
+    options = {"length": calibration.length, "batch": calibration.batch}
+    parts = token_batches(tokenizer, read_text(judging.text), **options)
+    windows = spread([part["input_ids"] for part in parts], judging.windows)
+    dense, converted = load_dense(folder)[0], load(out)
+    metric = metric_for(dense, windows)
+    report.times = measured_seconds(dense, converted, windows, report.config)
+    own = figures(converted, report, metric)
+    before = {"method": "dense", "core": 1.0, "error": 0.0, metric.name: metric.of(dense)}
+    report.measured[f"{metric.name}, dense {before[metric.name]:.4g}"] = own[metric.name]
+    report.peers = [before, {"method": "this model", **own}]
+    del converted
+    if judging.compare:
+        batches = token_batches(tokenizer, read_text(calibration.text), rows=calibration.rows, **options)
+        report.peers += peers(dense, report, batches, metric, progress)
+    write_atomically(Path(out) / "plan.json", json.dumps(report.as_json(), indent=1))
 
 
 def _digest(path: Path) -> str:

@@ -26,6 +26,7 @@ class Report:
         rows: calibration rows.
         notes: what a user should know.
         measured: figures of the whole model, by name; filled in by who measures.
+        distillation: steps that were taken and the held-out loss before and after, where there were any.
         peers: rows for the dense model, this one and the usual methods at its ratio, see `comparison`.
         times: measured seconds of "dense" and "converted", see `comparison.measured_seconds`.
     """
@@ -40,6 +41,7 @@ class Report:
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
+    distillation: dict[str, Any] = field(default_factory=dict)
     peers: list[dict[str, Any]] = field(default_factory=list)
     times: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class Report:
             "seconds": self.seconds,
             "notes": self.notes,
             "measured": self.measured,
+            "distillation": self.distillation,
             "peers": self.peers,
             "times": self.times,
         }

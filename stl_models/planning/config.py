@@ -61,6 +61,8 @@ class ConversionConfig:
         sensitivity_rows: tokens for the sensitivity.
         repair: sequential repair kept per block where it lowers the error on held-out rows, always, or never.
         held_out: share of the calibration batches that repair is judged on.
+        distillation: gradient steps towards the dense model at the end, at most; 0 for none. The whole model
+            and its dense form are in memory then.
         device: whose roofline the plan predicts: "cpu", "cuda", or a GPU in the table.
         batch, length: the user's batch and sequence length, for predicted times.
         seed: of everything that is drawn.
@@ -86,6 +88,7 @@ class ConversionConfig:
     sensitivity_rows: int = 2048
     repair: str = "held-out"
     held_out: float = 0.125
+    distillation: int = 0
     device: str = "cpu"
     batch: int = 32
     length: int = 128
@@ -122,6 +125,9 @@ class ConversionConfig:
         ):
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise InvalidInput(name, expected="a positive integer", got=count)
+        steps = self.distillation
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise InvalidInput("distillation", expected="a number of steps of at least 0", got=steps)
         if not 0 <= self.held_out < 1:
             raise InvalidInput("held_out", expected="a share from 0 to below 1", got=self.held_out)
         if self.dtype:

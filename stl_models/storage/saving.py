@@ -208,29 +208,34 @@ class Folder:
         }  # fmt: skip
         self._keep()
 
-    def finish(self, model: nn.Module, report: Mapping[str, Any], config: Mapping[str, Any]) -> Path:
+    def finish(
+        self, model: nn.Module, report: Mapping[str, Any], config: Mapping[str, Any], trained: bool = False
+    ) -> Path:
         """Write what lies outside the blocks, the plan, and config.json last.
 
         Args:
             model: converted.
             report: for plan.json.
             config: of the model, for config.json.
+            trained: the blocks changed since they were kept: all is written anew.
         """
         described = quantization_config(model)
-        rest = {n: t for n, t in tensors_of(model).items() if n not in self.state["files"]}
+        kept = {} if trained else self.state["files"]
+        rest = {n: t for n, t in tensors_of(model).items() if n not in kept}
         first = next(iter(described["layers"]), None)
         if first is not None:
             rest[f"{first}.weight"] = Lazy.of(torch.zeros(0))
         name = "model-rest.safetensors"
         write_atomically(self.folder / name, shard_of(rest))
-        files = {**self.state["files"], **dict.fromkeys(rest, name)}
+        files = {**kept, **dict.fromkeys(rest, name)}
         size = sum((self.folder / f).stat().st_size for f in set(files.values()))
         index = {"metadata": {"total_size": size}, "weight_map": files}
         write_atomically(self.folder / INDEX, json.dumps(index, indent=1))
         write_atomically(self.folder / "plan.json", json.dumps(report, indent=1))
         whole = {**config, "quantization_config": described}
         path = write_atomically(self.folder / "config.json", json.dumps(whole, indent=1))
-        for name in (PROGRESS, _SENSITIVITY):
+        stale = {block["file"] for block in self.state["blocks"].values()} - set(files.values())
+        for name in (PROGRESS, _SENSITIVITY, *sorted(stale)):
             (self.folder / name).unlink(missing_ok=True)
         return path
 

@@ -34,6 +34,22 @@ if TYPE_CHECKING:
 @click.option(
     "--repair", type=click.Choice(["held-out", "always", "never"]), default="held-out", show_default=True
 )
+@click.option(
+    "--distil",
+    "distillation",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Gradient steps towards the dense model at the end; holds both in memory.",
+)
+@click.option(
+    "--evaluate",
+    type=click.Path(path_type=Path),
+    help="Held-out UTF-8 text: metric and times go into the report.",
+)
+@click.option(
+    "--compare", is_flag=True, help="Also convert by 2:4 and low rank, four times; needs --evaluate."
+)
 @click.option("--dtype", default="", help="Of the converted layers; the model's by default.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
@@ -47,6 +63,8 @@ def convert(
     as_json: bool,
     tokens: int,
     length: int,
+    evaluate: Path | None,
+    compare: bool,
     **fields: Any,
 ) -> None:
     """Convert a local transformers model: compressed layers on exact tiles, calibrated on a text.
@@ -57,12 +75,14 @@ def convert(
     Example:
       stl-search convert ./all-MiniLM-L6-v2 --calibrate book.txt --ratio 2.0 --out minilm-2x
     """
-    from stl_models.folders import Calibration, convert_folder, plan_folder
+    from stl_models.folders import Calibration, Judging, convert_folder, judge_folder, plan_folder
     from stl_models.planning.config import ConversionConfig
     from stl_models.reporting import write_report
 
     if target is None and not plan_only:
         raise click.UsageError("--out is needed, unless --plan-only is given")
+    if compare and evaluate is None:
+        raise click.UsageError("--compare needs --evaluate, the text that all are judged on")
     fields |= {"recipes": recipes} if recipes else {}
     config = ConversionConfig(ratio=ratio, length=length, **fields)
     calibration = Calibration(text, tokens, length)
@@ -74,6 +94,7 @@ def convert(
             raise SystemExit(1)
         return
     assert target is not None
+    judging = None if evaluate is None else Judging(evaluate, compare=compare)
     try:
         with progress_bar("converting") as progress:
             report, _, _ = convert_folder(model, calibration, target, config, progress=progress)
@@ -82,6 +103,11 @@ def convert(
         done = "1 block is finished" if count == 1 else f"{count} blocks are finished"
         click.echo(f"stopped: {done}; the same command goes on from there", err=True)
         raise SystemExit(1) from None
+    if judging is not None:
+        # What takes long is kept first.
+        write_report(report, target, command_line())
+        with progress_bar("judging") as progress:
+            judge_folder(model, target, report, calibration, judging, progress)
     pages = write_report(report, target, command_line())
     if as_json:
         echo_json({"folder": str(target), "report": str(pages[0]), **report.as_json()})

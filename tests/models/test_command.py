@@ -83,6 +83,42 @@ def test_plan_only_writes_nothing(folder):
     assert "predicted" in on_gpu.stdout
 
 
+def test_a_model_is_judged_beside_the_usual_methods(folder):
+    held_out = folder / "held-out.txt"
+    held_out.write_text(" ".join(WORDS[(i * i) % len(WORDS)] for i in range(600)))
+    done = run(
+        *arguments(folder, "--ratio", "2.0", "--out", str(folder / "out"), "--json"),
+        *("--distil", "4", "--evaluate", str(held_out), "--compare"),
+    )
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    steps = data["distillation"]["steps"]
+    assert 1 <= steps <= 4
+    rows = {row["method"]: row for row in data["peers"]}
+    assert list(rows)[:2] == ["dense", "this model"]
+    assert {"2:4, SparseGPT", "2:4, Wanda", "activation-aware low rank"} <= set(rows)
+    assert all(row["perplexity"] > 1 for row in rows.values())
+    assert data["times"]["dense"]["rounds"] >= 3
+    report = (folder / "out" / "report.md").read_text()
+    assert "2:4, SparseGPT with a refit" in report
+    assert f"Distillation: {steps} steps" in report
+    assert "Beside what people use today" in (folder / "out" / "report.html").read_text()
+    # The steps that were taken are in the folder, and it is the only copy.
+    assert not list((folder / "out").glob("model-block-*"))
+    model = load(folder / "out")
+    windows = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
+    assert torch.isfinite(model(input_ids=windows).logits).all()
+
+
+def test_what_judging_needs_is_asked_for_before_anything_else(folder):
+    out = folder / "out"
+    assert "needs --evaluate" in run(*arguments(folder, "--out", str(out), "--compare")).stderr
+    missing = run(*arguments(folder, "--out", str(out), "--evaluate", str(folder / "none.txt")))
+    assert missing.exit_code == 2
+    assert "existing text file" in missing.stderr
+    assert not list(folder.glob("out/model*"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [("", "empty"), ("lobster " * 500, "one word over and over"), ("the sea", "at least")]
 )
