@@ -82,7 +82,6 @@ def _values(report: Report, command: str) -> dict[str, Any]:
         "totals": report.plan.totals(),
         "metric": _metric(report),
         "device": device_name("cpu"),
-        "threads": torch.get_num_threads(),
         "made": {
             "stl-algebra": __version__,
             "torch": torch.__version__,

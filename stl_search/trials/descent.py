@@ -28,7 +28,7 @@ class Descent:
 
     Attributes:
         width: algorithms of a rank that go on.
-        branch: removals of each that are tried.
+        branch: removals of each that are tried; with 0, what is known of each rank is polished, no more.
         sweeps: of ALS after a removal, before it is polished.
         probing: iterations for every removal.
         finishing: iterations for the best of a rank.
@@ -90,13 +90,14 @@ def descend(
     like = known[highest][0]
     beam = polish(target, to_batch(list(known[highest])), Polish(how.finishing))
     for rank in range(highest - 1, lowest - 1, -1):
-        grown = removals(target, beam, how.branch)
-        grown = polish(target, als(target, grown, how.sweeps, (1e-4, 1e-7)), Polish(how.probing, 1e-3))
-        before = float("inf")
-        if known.get(rank):
-            own = to_batch(list(known[rank]))
-            before = float(objective(target, own).min())
-            grown = _joined(grown, own)
+        own = to_batch(list(known[rank])) if known.get(rank) else None
+        before = float("inf") if own is None else float(objective(target, own).min())
+        grown = own
+        if how.branch:
+            grown = als(target, removals(target, beam, how.branch), how.sweeps, (1e-4, 1e-7))
+            grown = _joined(polish(target, grown, Polish(how.probing, 1e-3)), own)
+        elif grown is None:
+            continue
         beam = best_different(target, grown, how.width)
         beam = best_different(target, polish(target, beam, Polish(how.finishing)), how.width)
         first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
@@ -106,6 +107,8 @@ def descend(
         yield Found(from_batch(first, start, steps)[0], float(objective(target, first)[0]), before)
 
 
-def _joined(one: Batch, other: Batch) -> Batch:
+def _joined(one: Batch, other: Batch | None) -> Batch:
+    if other is None:
+        return one
     x, w, d = (torch.cat(pair) for pair in zip(one, other, strict=True))
     return x, w, d

@@ -1,0 +1,86 @@
+"""`stl-search descend`: a frontier improved from its highest rank down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.dyadic import companion
+from stl_algebra.algorithms.encoders_file import save_encoders
+from stl_algebra.algorithms.judged import Judged
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.published import encoders_file, published
+from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
+from stl_search.frontier.winners import encoders_path, read_winners
+from stl_search.trials.descent import Descent
+from stl_search.trials.descent import descend as ranks_of
+
+
+@click.command()
+@click.argument("tile")
+@click.option("--lowest", type=click.IntRange(min=1), required=True, help="The last rank.")
+@click.option("--highest", type=click.IntRange(min=2), help="Where to start; the exact rank by default.")
+@click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--width", type=click.IntRange(min=1), default=4, show_default=True, help="Kept of a rank.")
+@click.option(
+    "--branch", type=click.IntRange(min=0), default=4, show_default=True,
+    help="Removals tried of each; 0 only polishes what is known.",
+)  # fmt: skip
+@dtype_option
+@json_option
+def descend(
+    tile: str,
+    lowest: int,
+    highest: int | None,
+    folder: Path,
+    width: int,
+    branch: int,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    """Go down from the exact algorithm of a format, rank by rank: remove products, polish, keep the best.
+
+    Starts with the published encoders and with what the folder has from earlier, at every rank. A file of the
+    folder is only ever replaced by a better one.
+
+    \b
+    Example:
+      stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
+    """
+    form = TileFormat.parse(tile)
+    exact = exact_algorithm(form)
+    known: dict[int, list[BilinearAlgorithm]] = {exact.rank: [exact, companion(exact)]}
+    for own, rank in published():
+        if own == form:
+            known.setdefault(rank, []).append(encoders_file(form, rank).algorithm)
+    held: dict[int, float] = {}
+    if (folder / "encoders").is_dir():
+        for rank, judged in read_winners(folder).items():
+            if judged.algorithm.tile != form:
+                raise InvalidInput(
+                    "out",
+                    expected=f"a folder of {form} or a new one",
+                    got=f"{folder} of {judged.algorithm.tile}",
+                )
+            known.setdefault(rank, []).append(judged.algorithm)
+            held[rank] = judged.scores.total(dtype)
+    top = exact.rank if highest is None else highest
+    known = {rank: found for rank, found in known.items() if rank <= top}
+    if top not in known:
+        raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
+    rows = []
+    for found in ranks_of(form, known, lowest, dtype, Descent(width, branch), command_line()):
+        algorithm = found.algorithm
+        better = found.total < held.get(algorithm.rank, float("inf"))
+        if better:
+            save_encoders(encoders_path(folder, form, algorithm.rank), Judged.of(algorithm))
+        rows.append({"rank": algorithm.rank, "total": found.total, "before": found.before, "written": better})
+        if not as_json:
+            before = "" if found.before == float("inf") else f", {found.before:.5g} before"
+            out.print(f"rank {algorithm.rank}: total {dtype} {found.total:.5g}{before}")
+    if as_json:
+        echo_json({"tile": form.slug, "dtype": dtype, "ranks": rows, "folder": str(folder)})

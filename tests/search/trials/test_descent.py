@@ -1,0 +1,84 @@
+"""Polishing and descending a frontier: never worse, totals as scored, errors by name."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.scores import rounding_constant, total
+from stl_algebra.exact.catalogue import strassen
+from stl_search.cli.main import main
+from stl_search.trials.als import Target, objective, to_batch
+from stl_search.trials.descent import Descent, descend
+from stl_search.trials.polish import Polish, polish
+
+TILE = TileFormat(2, 2, 2)
+
+
+def random_algorithm(rank, seed):
+    rng = np.random.default_rng(seed)
+    return BilinearAlgorithm(TILE, *(rng.normal(size=s) for s in ((rank, 4), (rank, 4), (4, rank))))
+
+
+def test_polish_never_makes_worse_and_ends_in_a_valley():
+    target = Target.of(TILE, 1e-3)
+    batch = to_batch([random_algorithm(6, seed) for seed in range(5)])
+    before = objective(target, batch)
+    once = polish(target, batch, Polish(100, 1e-2))
+    assert bool((objective(target, once) <= before).all())
+    twice = polish(target, once, Polish(100, 1e-2))
+    torch.testing.assert_close(objective(target, twice), objective(target, once), rtol=1e-5, atol=0)
+
+
+def test_a_descent_tells_what_it_found():
+    founds = list(descend(TILE, {7: [strassen()]}, 4, "bf16", Descent(2, 3)))
+    assert [f.algorithm.rank for f in founds] == [6, 5, 4]
+    assert all(f.before == float("inf") for f in founds)
+    totals = [f.total for f in founds]
+    assert totals == sorted(totals)
+    for f in founds:
+        assert f.total == pytest.approx(total(f.algorithm, "bf16"), rel=1e-9)
+    # No better than dropping whole products of the definition is: a quarter of all at rank 6.
+    assert totals[0] < 0.25 + 10 * rounding_constant("bf16")
+
+
+def test_what_was_known_is_kept_where_it_is_better():
+    best = [f.algorithm for f in descend(TILE, {7: [strassen()]}, 5, "bf16", Descent(4, 7))]
+    known = {7: [strassen()], 6: [best[0]], 5: [random_algorithm(5, 0)]}
+    for f, own in zip(descend(TILE, known, 5, "bf16", Descent(1, 1)), (best[0], known[5][0]), strict=True):
+        assert f.before == pytest.approx(total(own, "bf16"))
+        assert f.total <= f.before * (1 + 1e-12)
+
+
+def test_without_removals_only_known_ranks_are_polished():
+    known = {7: [strassen()], 5: [random_algorithm(5, 1)]}
+    founds = list(descend(TILE, known, 4, "bf16", Descent(1, 0)))
+    assert [f.algorithm.rank for f in founds] == [5]
+    assert founds[0].total < founds[0].before
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(InvalidInput, match="known"):
+        next(descend(TILE, {}, 4))
+    with pytest.raises(InvalidInput, match="rank 6"):
+        next(descend(TILE, {6: [strassen()]}, 4))
+    with pytest.raises(InvalidInput, match="lowest"):
+        next(descend(TILE, {7: [strassen()]}, 7))
+
+
+def test_the_command_replaces_files_by_better_ones_only(tmp_path):
+    arguments = ["descend", "2x2x2", "--lowest", "5", "--out", str(tmp_path), "--width", "1"]
+    first = CliRunner().invoke(main, [*arguments, "--branch", "4"])
+    assert first.exit_code == 0, first.output
+    paths = sorted((tmp_path / "encoders").iterdir())
+    assert [p.name for p in paths] == ["2x2x2-r5.safetensors", "2x2x2-r6.safetensors"]
+    before = {p: total(load_encoders(p).algorithm, "bf16") for p in paths}
+    again = CliRunner().invoke(main, [*arguments, "--branch", "1"])
+    assert again.exit_code == 0, again.output
+    assert all(total(load_encoders(p).algorithm, "bf16") <= before[p] for p in paths)
+    assert load_encoders(paths[0]).algorithm.provenance.family == "descent"
+    other = CliRunner().invoke(main, ["descend", "2x2x3", "--lowest", "9", "--out", str(tmp_path)])
+    assert other.exit_code == 2
+    assert "2x2x2" in other.stderr or "<2,2,2>" in other.stderr
