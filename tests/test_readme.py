@@ -50,6 +50,7 @@ def folder(tmp_path_factory):
     vocabulary.write_text("\n".join(words))
     transformers.BertTokenizer(str(vocabulary)).save_pretrained(path / "model-folder")
     (path / "book.txt").write_text("a b c d e f g h i j " * 14000)
+    (path / "other.txt").write_text("j i h g f e d c b a " * 200)
     assert call("export", "4x4x4-r49", "--to", path / "scheme.json").exit_code == 0
     data = json.loads((path / "scheme.json").read_text())
     (path / "scheme.json").write_text(json.dumps({key: data[key] for key in ("n", "m", "z2", "u", "v", "w")}))

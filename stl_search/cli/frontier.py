@@ -11,6 +11,7 @@ from rich.table import Table
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out
+from stl_search.frontier.winners import keep_better
 
 _ORIGINS = {
     "seed": "searched or written out",
@@ -24,9 +25,13 @@ _ORIGINS = {
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--exact", is_flag=True, help="Instead: exact algorithms of all formats up to 5, verified.")
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False),
+    help="Also copy what is better than this folder's files into it, and nothing else.",
+)  # fmt: skip
 @dtype_option
 @json_option
-def frontier(folders: tuple[Path, ...], exact: bool, dtype: str, as_json: bool) -> None:
+def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: str, as_json: bool) -> None:
     """The best encoders of one or more folders, by format and rank. Default: results/.
 
     \b
@@ -63,6 +68,10 @@ def frontier(folders: tuple[Path, ...], exact: bool, dtype: str, as_json: bool) 
     for row in sorted(rows, key=lambda r: r["total"]):
         best.setdefault((row["tile"], row["rank"]), row)
     kept = [best[key] for key in sorted(best)]
+    if into is not None:
+        written = {path.stem for path in keep_better([Path(row["file"]) for row in kept], into, dtype)}
+        for row in kept:
+            row["copied"] = f"{row['tile']}-r{row['rank']}" in written
     if as_json:
         echo_json(kept)
         return
@@ -77,6 +86,9 @@ def frontier(folders: tuple[Path, ...], exact: bool, dtype: str, as_json: bool) 
             f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
     out.print(table)
+    if into is not None:
+        copied = ", ".join(f"{row['tile']}-r{row['rank']}" for row in kept if row["copied"])
+        out.print(f"better than in {into}: {copied or 'none'}", soft_wrap=True)
 
 
 def _print_exact_table(as_json: bool) -> None:

@@ -10,6 +10,7 @@ from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.files import write_atomically
 from stl_search.trials.trial import EXACT_PREFERENCE
 
 
@@ -76,3 +77,34 @@ def read_winners(folder: Path) -> dict[int, Judged]:
         )
     winners = [load_encoders(f).judged() for f in files]
     return {w.algorithm.rank: w for w in sorted(winners, key=lambda w: w.algorithm.rank)}
+
+
+def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
+    """Copy encoders files into a folder where they are better than what it has of their format and rank.
+
+    An entry is never lost: an exact one is replaced by a better exact one only, any other by one of a smaller
+    total, or by an exact one that is nearly as good.
+
+    Args:
+        found: encoders files.
+        into: the folder, one file a format and rank, such as that of the published frontier.
+        dtype: of the totals.
+
+    Returns:
+        The files that were written, in the order of `found`.
+
+    Raises:
+        InvalidInput: a file is no encoders file.
+        Unavailable: the folder cannot be written.
+    """
+    written = []
+    for path in found:
+        new = load_encoders(path).judged()
+        place = into / f"{new.algorithm.tile.slug}-r{new.algorithm.rank}.safetensors"
+        if place.exists():
+            old = load_encoders(place).judged()
+            bar = old.scores.total(dtype) * (EXACT_PREFERENCE if new.exact and not old.exact else 1)
+            if (old.exact and not new.exact) or new.scores.total(dtype) >= bar:
+                continue
+        written.append(write_atomically(place, path.read_bytes()))
+    return written

@@ -1,10 +1,20 @@
 """Choosing winners: the frontier by total, exact before nearly as good, nothing proven that cannot win."""
 
+import json
+
+import numpy as np
+from click.testing import CliRunner
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.compose import kronecker
+from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.fit import best_decoder
+from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.scores import total
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import strassen, winograd
+from stl_search.cli.main import main
 from stl_search.frontier import winners as module
 from stl_search.frontier.winners import choose_winners, read_winners, write_winners
 
@@ -61,3 +71,25 @@ def test_files_of_ranks_that_win_no_more_are_removed(tmp_path):
     large = kronecker(strassen(), strassen())
     write_winners(tmp_path, choose_winners(found(large), "bf16"))
     assert set(read_winners(tmp_path)) == {49}
+
+
+def test_a_published_entry_is_replaced_by_a_better_one_only(tmp_path):
+    rng = np.random.default_rng(0)
+    worse, better = tmp_path / "worse", tmp_path / "better"
+    factors = [rng.normal(size=s) for s in ((5, 4), (5, 4), (4, 5))]
+    rough = BilinearAlgorithm("2", *factors)
+    fine = rough.with_factors(decode=best_decoder(rough.tile, *factors[:2]))
+    near = strassen().with_factors(decode=strassen().decode * (1 + 1e-6))
+    for folder, algorithms in ((worse, (rough, near)), (better, (fine, strassen()))):
+        write_winners(folder, {a.rank: Judged.of(a) for a in algorithms})
+
+    def copied(folder):
+        arguments = ["frontier", str(folder), "--into", str(tmp_path / "published"), "--json"]
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+        return {row["rank"] for row in json.loads(done.stdout) if row["copied"]}
+
+    assert copied(worse) == {5, 7}
+    assert copied(better) == {5, 7}
+    assert copied(worse) == copied(better) == set()
+    assert load_encoders(tmp_path / "published" / "2x2x2-r7.safetensors").judged().exact
