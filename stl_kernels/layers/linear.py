@@ -20,7 +20,7 @@ from stl_kernels.backends.base import Tunable
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import ceil_div
-from stl_kernels.layers import transforms
+from stl_kernels.layers import sorting, transforms
 from stl_kernels.layers.costs import costs, neighbour_dependence
 from stl_kernels.layers.dense import read_dense
 from stl_kernels.layers.effective import mean_weight, tile_row_map
@@ -177,6 +177,7 @@ class STLLinear(nn.Module):
         linear: nn.Module,
         encoders: Encoders,
         *,
+        calibration: sorting.Calibration | None = None,
         options: LayerOptions | None = None,
         factors: STLFactors | None = None,
         **changes: Any,
@@ -188,6 +189,8 @@ class STLLinear(nn.Module):
 
         Args:
             linear: a torch.nn.Linear, or a transposed one that stores (K, M), such as transformers' Conv1D.
+            calibration: moments of its input: features are sorted by variance and the mean goes into the
+                bias, for encoders such as "4x4x4-r32-sorted", which ask for it; see `layers.sorting`.
 
         Raises:
             InvalidInput: `linear` is another kind of layer, is lazy, quantised or on the meta device, or
@@ -195,19 +198,22 @@ class STLLinear(nn.Module):
         """
         dense = read_dense(linear)
         algorithm = as_algorithm(encoders)
-        chosen = LayerOptions.of(options, changes)
         out_features, in_features = dense.weight.shape
+        chosen = sorting.laid_out(LayerOptions.of(options, changes), algorithm, in_features, calibration)
         layer = cls.__new__(cls)
         layer._allocate(
-            *(in_features, out_features, algorithm, dense.bias is not None, chosen, factors),
+            *(in_features, out_features, algorithm),
+            *(dense.bias is not None or calibration is not None, chosen, factors),
             *(dense.weight.device, dense.weight.dtype),
         )
         layer.set_weight(dense.weight, algorithm)
         layer.encoded_w.requires_grad_(dense.trains)
-        if layer.bias is not None and dense.bias is not None:
-            with torch.no_grad():
-                layer.bias.copy_(dense.bias)
-            layer.bias.requires_grad_(dense.bias_trains)
+        if layer.bias is not None:
+            if calibration is not None:
+                sorting.move_mean(layer, layer.bias, dense, calibration)
+            elif dense.bias is not None:
+                layer.bias.data.copy_(dense.bias)
+            layer.bias.requires_grad_(dense.bias is not None and dense.bias_trains)
         layer.train(linear.training)
         return layer
 
