@@ -10,7 +10,7 @@ from stl_algebra.algorithms.profile import Profile, fitted_to
 from stl_algebra.numerics.moments import Moments
 from stl_algebra.published import encoders
 from stl_kernels import STLLinear
-from stl_kernels.layers.sorting import response_to
+from stl_kernels.layers.sorting import FarFromProfile, response_to
 
 ROUGH = encoders("4", 24)
 FITTED = fitted_to(ROUGH, Profile((6, 2, 1, 1)))
@@ -92,3 +92,14 @@ def test_mismatches_are_refused_by_name():
         STLLinear.from_linear(dense, FITTED, calibration=(np.zeros(32), -np.ones(32)))
     # Whoever orders the features themselves may.
     assert STLLinear.from_linear(dense, FITTED, permutation=range(32)).rank == 24
+
+
+def test_features_far_from_the_profile_are_said():
+    steep = encoders("4", 32, profile="sorted")
+    with pytest.warns(FarFromProfile, match="features have the profile"):
+        STLLinear.from_linear(_layer(), steep, calibration=(np.zeros(32), np.ones(32)))
+
+
+def test_a_published_name_is_taken():
+    layer = STLLinear.from_linear(_layer(), "4x4x4-r32-sorted", calibration=_moments())
+    assert layer.rank == 32
