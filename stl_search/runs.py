@@ -80,7 +80,7 @@ def run(
         storage: Optuna storage URL shared by several machines; default: SQLite in the folder.
         out: the run folder; default: results/ and the settings.
         progress: called with (what, done, of) now and then.
-        settings: groups, tile, rank, dtype, seed and families, as `study.plan.Settings` takes them.
+        settings: groups, tile, rank, dtype, seed, families and profile, as `study.plan.Settings` takes them.
 
     Raises:
         InvalidInput: a value is malformed, or the folder holds another run; before the search begins.
@@ -199,7 +199,8 @@ def load_pairs(specs: Iterable[str]) -> list[MatrixPair]:
 def default_folder(settings: Settings) -> Path:
     """results/ and the settings in words that every file system takes."""
     groups = (g.replace("/", "_") for g in settings.groups)
-    label = "-".join([*groups, settings.tile.slug, f"r{settings.rank}", settings.dtype])
+    words = [*groups, settings.tile.slug, f"r{settings.rank}", settings.dtype]
+    label = "-".join([*words, *([] if settings.profile is None else [f"profile-{settings.profile}"])])
     return Path("results") / "".join(c if c.isalnum() or c in "-_^.,()x" else "_" for c in label)
 
 
@@ -211,4 +212,6 @@ def command_of(settings: Settings) -> str:
     words += ["--tile", settings.tile.slug, "--rank", str(settings.rank), "--dtype", settings.dtype]
     for name in settings.families:
         words += ["--family", name]
+    if settings.profile is not None:
+        words += ["--profile", ",".join(map(repr, settings.profile.shares))]
     return shlex.join([*words, "--seed", str(settings.seed)])

@@ -6,7 +6,8 @@ Tensors `encode_x` (r, nk), `encode_w` (r, km) and `decode` (nm, r), float64, an
     format            "4x4x4"
     name              a short name
     exactness         JSON, the certificate of `verify.Verification`
-    provenance        JSON, `provenance.Provenance`
+    provenance        JSON, `provenance.Provenance`; its parameter "profile" says for which layout of features
+                      the algorithm was made (`profile`), white tiles where there is none
     scores            JSON, {score name: number or text}
 
 Plain tensors and JSON, nothing pickled. It is the one hand-over between search, report, layer and kernel.
@@ -28,6 +29,7 @@ from safetensors.numpy import load, save
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.judged import Judged
+from stl_algebra.algorithms.profile import Profile, profile_of
 from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.scores import Scores, closed_form_scores
 from stl_algebra.algorithms.tile import TileFormat
@@ -53,6 +55,15 @@ class EncodersFile:
     algorithm: BilinearAlgorithm
     exactness: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def profile(self) -> Profile | None:
+        """The profile of sorted features that the algorithm was fitted to; None for white tiles.
+
+        Raises:
+            InvalidInput: what the file says is no profile of its format.
+        """
+        return profile_of(self.algorithm)
 
     def judged(self) -> Judged:
         """The algorithm with its judgement: the file's own where its digest matches, else made anew."""

@@ -18,7 +18,9 @@ import numpy as np
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, coloured_encoders, target_tensor
+from stl_algebra.algorithms.profile import Profile, profile_of
 from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
 from stl_algebra.precision import PRECISIONS, precision
 
 
@@ -73,26 +75,41 @@ def total(algorithm: BilinearAlgorithm, dtype: str, colour: Colour | None = None
     return nmse(algorithm, colour) + rounding_constant(dtype) * amplification(algorithm, colour)
 
 
-def column_row_nmse(tile: TileFormat, rank: int) -> float:
-    """1 - r / nkm: NMSE of keeping r of the nkm products of the definition, the trivial baseline."""
-    return 1.0 - rank / tile.products
+def column_row_nmse(tile: TileFormat, rank: int, profile: Profile | None = None) -> float:
+    """NMSE of keeping r of the nkm products of the definition, the strongest ones: the trivial baseline.
+
+    1 - r / nkm on white tiles.
+    """
+    if profile is None:
+        return 1.0 - rank / tile.products
+    whole, rest = divmod(min(rank, tile.products), tile.n * tile.m)
+    shares = profile.shares
+    part = shares[whole] * rest / (tile.n * tile.m) if rest else 0.0
+    return 1.0 - sum(shares[:whole]) - part
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The closed-form scores of an algorithm on white tiles.
+    """The closed-form scores of an algorithm on white tiles, or on those of the profile it was fitted to.
 
     Attributes:
-        nmse: white NMSE.
+        nmse: NMSE.
         amplification: A, of rounding errors.
         column_row: NMSE of the trivial baseline at the same rank.
         ratio: multiplication ratio nkm / r.
+        profile: shares of variance of the tiles' inner entries, None for white tiles.
     """
 
     nmse: float
     amplification: float
     column_row: float
     ratio: float
+    profile: Profile | None = None
+
+    @property
+    def tiles(self) -> str:
+        """What the scores are on, in words: "white" or "profile p1,p2,..."."""
+        return "white" if self.profile is None else f"profile {self.profile}"
 
     def total(self, dtype: str) -> float:
         """NMSE + c(dtype) A.
@@ -102,30 +119,45 @@ class Scores:
         """
         return self.nmse + rounding_constant(dtype) * self.amplification
 
-    def as_json(self) -> dict[str, float]:
-        """As files, tables and `--json` have them: nmse_white, amplification, total_DTYPE, and so on."""
+    def as_json(self) -> dict[str, Any]:
+        """As files, tables and `--json` have them: nmse_white, amplification, total_DTYPE, and so on.
+
+        On the tiles of a profile: nmse_profile in place of nmse_white, and the profile's shares.
+        """
+        shares = {} if self.profile is None else {"profile": list(self.profile.shares)}
         return {
-            "nmse_white": self.nmse,
+            "nmse_white" if self.profile is None else "nmse_profile": self.nmse,
             "amplification": self.amplification,
             **{f"total_{dtype}": self.total(dtype) for dtype in PRECISIONS},
             "column_row_nmse": self.column_row,
             "ratio": self.ratio,
+            **shares,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Scores | None:
         """Inverse of `as_json`; totals follow from the constants in force. None where one is missing."""
         try:
-            return cls(*(float(data[k]) for k in ("nmse_white", "amplification", "column_row_nmse", "ratio")))
-        except (KeyError, TypeError, ValueError):
+            shares = data.get("profile")
+            names = ("nmse_white" if shares is None else "nmse_profile", "amplification")
+            nmse, amplified, baseline, ratio = (float(data[k]) for k in (*names, "column_row_nmse", "ratio"))
+            profile = None if shares is None else Profile(tuple(float(p) for p in shares))
+            return cls(nmse, amplified, baseline, ratio, profile)
+        except (KeyError, TypeError, ValueError, InvalidInput):
             return None
 
 
 def closed_form_scores(algorithm: BilinearAlgorithm) -> Scores:
-    """White NMSE, amplification and what follows from them; costs r * nk * km * nm multiplications."""
+    """NMSE, amplification and what follows from them; costs r * nk * km * nm multiplications.
+
+    White, but for an algorithm that was fitted to a profile: in the colour of that.
+    """
+    profile, tile = profile_of(algorithm), algorithm.tile
+    colour = None if profile is None else profile.colour(tile)
     return Scores(
-        nmse(algorithm),
-        amplification(algorithm),
-        column_row_nmse(algorithm.tile, algorithm.rank),
+        nmse(algorithm, colour),
+        amplification(algorithm, colour),
+        column_row_nmse(tile, algorithm.rank, profile),
         algorithm.ratio,
+        profile,
     )

@@ -49,16 +49,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Family:
-    """A registered family: its name, whether it uses a group, one line about it, and the function."""
+    """A registered family: its name, whether it uses a group, one line about it, and the function.
+
+    One `for_profiles` is worth trying where the features of a tile differ in variance, first the strongest; a
+    search on white tiles takes it when it is named.
+    """
 
     name: str
     uses_group: bool
     summary: str
     propose: Callable[[Request], BilinearAlgorithm]
+    for_profiles: bool = False
 
 
 #: Modules that register families, in the order of every plan.
-_MODULES = ("fourier", "convolutions", "ungrouped", "orbits")
+_MODULES = ("fourier", "convolutions", "ungrouped", "strongest", "orbits")
 
 
 class _Families(Mapping[str, Family]):
@@ -94,7 +99,7 @@ FAMILIES = _Families()
 
 
 def register(
-    name: str, *, uses_group: bool, summary: str
+    name: str, *, uses_group: bool, summary: str, for_profiles: bool = False
 ) -> Callable[[Callable[[Request], BilinearAlgorithm]], Callable[[Request], BilinearAlgorithm]]:
     """Decorator that adds a family under `name`.
 
@@ -120,7 +125,7 @@ def register(
             )
             return algorithm.renamed(algorithm.name, stamped)
 
-        FAMILIES.add(Family(name, uses_group, summary, checked))
+        FAMILIES.add(Family(name, uses_group, summary, checked, for_profiles))
         return propose
 
     return add

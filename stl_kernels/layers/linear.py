@@ -20,12 +20,12 @@ from stl_kernels.backends.base import Tunable
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import ceil_div
-from stl_kernels.layers import transforms
+from stl_kernels.layers import sorting, transforms
 from stl_kernels.layers.costs import costs, neighbour_dependence
 from stl_kernels.layers.dense import read_dense
 from stl_kernels.layers.effective import mean_weight, tile_row_map
 from stl_kernels.layers.factors import STLFactors
-from stl_kernels.layers.functional import Encoders, as_algorithm, encode_weights
+from stl_kernels.layers.functional import Encoders, as_algorithm, encode_weights, in_bases_of
 from stl_kernels.layers.options import LayerOptions
 from stl_kernels.layers.row_groups import RowGroups, group_rows, ungroup_rows
 
@@ -140,14 +140,6 @@ class STLLinear(nn.Module):
             if self.bias is not None:
                 self.bias.uniform_(-bound, bound)
 
-    def _named(self, encoders: Encoders) -> BilinearAlgorithm:
-        """The algorithm in the bases of this layer's factors, whose dtype may have changed since."""
-        ways = [as_algorithm(encoders, dtype) for dtype in (self.encoded_w.dtype, None, torch.bfloat16)]
-        own = self.factors.encode_x
-        if own.is_meta:
-            return ways[0]
-        return next((way for way in ways if torch.equal(own, torch.tensor(way.encode_x).to(own))), ways[0])
-
     @torch.no_grad()
     def set_weight(self, weight: Tensor, encoders: Encoders) -> None:
         """Encode a dense weight (M, K) into `encoded_w`, in float64, rounded once at the end.
@@ -156,7 +148,7 @@ class STLLinear(nn.Module):
             InvalidInput: the weight's shape or the encoders' format or rank is not the layer's, or the weight
                 is on the meta device.
         """
-        algorithm = self._named(encoders)
+        algorithm = in_bases_of(encoders, self.factors.encode_x)
         if (algorithm.tile, algorithm.rank) != (self.tile, self.rank):
             raise InvalidInput(
                 "encoders",
@@ -185,6 +177,7 @@ class STLLinear(nn.Module):
         linear: nn.Module,
         encoders: Encoders,
         *,
+        calibration: sorting.Calibration | None = None,
         options: LayerOptions | None = None,
         factors: STLFactors | None = None,
         **changes: Any,
@@ -196,6 +189,8 @@ class STLLinear(nn.Module):
 
         Args:
             linear: a torch.nn.Linear, or a transposed one that stores (K, M), such as transformers' Conv1D.
+            calibration: moments of its input: features are sorted by variance and the mean goes into the
+                bias, for encoders such as "4x4x4-r32-sorted", which ask for it; see `layers.sorting`.
 
         Raises:
             InvalidInput: `linear` is another kind of layer, is lazy, quantised or on the meta device, or
@@ -203,19 +198,22 @@ class STLLinear(nn.Module):
         """
         dense = read_dense(linear)
         algorithm = as_algorithm(encoders, dense.weight.dtype)
-        chosen = LayerOptions.of(options, changes)
         out_features, in_features = dense.weight.shape
+        chosen = sorting.laid_out(LayerOptions.of(options, changes), algorithm, in_features, calibration)
         layer = cls.__new__(cls)
         layer._allocate(
-            *(in_features, out_features, algorithm, dense.bias is not None, chosen, factors),
+            *(in_features, out_features, algorithm),
+            *(dense.bias is not None or calibration is not None, chosen, factors),
             *(dense.weight.device, dense.weight.dtype),
         )
         layer.set_weight(dense.weight, algorithm)
         layer.encoded_w.requires_grad_(dense.trains)
-        if layer.bias is not None and dense.bias is not None:
-            with torch.no_grad():
-                layer.bias.copy_(dense.bias)
-            layer.bias.requires_grad_(dense.bias_trains)
+        if layer.bias is not None:
+            if calibration is not None:
+                sorting.move_mean(layer, layer.bias, dense, calibration)
+            elif dense.bias is not None:
+                layer.bias.data.copy_(dense.bias)
+            layer.bias.requires_grad_(dense.bias is not None and dense.bias_trains)
         layer.train(linear.training)
         return layer
 

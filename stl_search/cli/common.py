@@ -164,7 +164,7 @@ def conclude(content: Content, as_json: bool) -> None:
     out.print(
         f"[bold]{chosen.algorithm.name}[/], {chosen.algorithm.tile} rank {chosen.algorithm.rank}: "
         f"{settings.dtype} total {chosen.scores.total(settings.dtype):.4g}, "
-        f"white NMSE {chosen.scores.nmse:.4g}, A {chosen.scores.amplification:.4g}",
+        f"NMSE {chosen.scores.nmse:.4g} ({chosen.scores.tiles} tiles), A {chosen.scores.amplification:.4g}",
         soft_wrap=True,
     )
     out.print(content.exactness, soft_wrap=True)

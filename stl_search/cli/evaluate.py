@@ -42,7 +42,10 @@ def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: boo
         f"[bold]{algorithm.name or encoders.stem}[/] {algorithm.tile} rank {algorithm.rank}, "
         f"ratio {algorithm.ratio:.2f}"
     )
-    out.print(f"white NMSE {scores.nmse:.4g}, A {scores.amplification:.4g}, {dtype} total {total:.4g}")
+    out.print(
+        f"NMSE {scores.nmse:.4g} ({scores.tiles} tiles), A {scores.amplification:.4g}, "
+        f"{dtype} total {total:.4g}"
+    )
     for pair in pairs:
         out.print(_table(pair.name, [r for r in rows if r.matrices == pair.name]))
 

@@ -32,7 +32,7 @@ _ORIGINS = {
 @dtype_option
 @json_option
 def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: str, as_json: bool) -> None:
-    """The best encoders of one or more folders, by format and rank. Default: results/.
+    """The best encoders of one or more folders, by format, tiles they are for, and rank. Default: results/.
 
     \b
     Example:
@@ -58,15 +58,16 @@ def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: s
                     "rank": algorithm.rank,
                     "ratio": algorithm.ratio,
                     "name": algorithm.name,
+                    "tiles": judged.scores.tiles,
                     "total": judged.scores.total(dtype),
                     **judged.scores.as_json(),
                     "exact": judged.exact,
                     "file": str(path),
                 }
             )
-    best: dict[tuple[str, int], dict[str, Any]] = {}
+    best: dict[tuple[str, str, int], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda r: r["total"]):
-        best.setdefault((row["tile"], row["rank"]), row)
+        best.setdefault((row["tile"], row["tiles"], row["rank"]), row)
     kept = [best[key] for key in sorted(best)]
     if into is not None:
         written = {path.stem for path in keep_better([Path(row["file"]) for row in kept], into, dtype)}
@@ -78,11 +79,12 @@ def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: s
     if not kept:
         raise InvalidInput("folder", expected="encoders files", got=f"none in {', '.join(map(str, roots))}")
     table = Table(box=None, header_style="bold")
-    for column in ("tile", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
-        table.add_column(column, justify="left" if column in ("tile", "name", "exact") else "right")
+    for column in ("tile", "tiles", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
+        table.add_column(column, justify="left" if column in ("tile", "tiles", "name", "exact") else "right")
     for row in kept:
         table.add_row(
-            row["tile"], str(row["rank"]), f"{row['ratio']:.2f}", f"{row['nmse_white']:.4g}",
+            row["tile"], row["tiles"], str(row["rank"]), f"{row['ratio']:.2f}",
+            f"{row['nmse_white' if row['tiles'] == 'white' else 'nmse_profile']:.4g}",
             f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
     out.print(table)

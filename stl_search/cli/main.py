@@ -16,6 +16,7 @@ COMMANDS = {
     "descend": ("descend", "Improve a frontier: from rank to rank by removals, each polished."),
     "report": ("report", "Write the report of a run folder again."),
     "capture": ("capture", "Record inputs and weights of a model's linear layers on a text."),
+    "profile": ("profile", "Measure how the variance of layers' sorted features is spread."),
     "convert": ("convert", "Convert a model: compressed layers on exact tiles, calibrated on a text."),
     "evaluate": ("evaluate", "Score an encoders file and every baseline on matrices."),
     "verify": ("verify", "Check in exact arithmetic that an algorithm multiplies matrices."),

@@ -34,6 +34,11 @@ from stl_search.study.strategies.base import STRATEGIES
 @click.option("--family", "families", multiple=True, help="Families to use; all by default.")
 @dtype_option
 @click.option(
+    "--profile",
+    help='Fit to features that are sorted and dealt out: "p1,...,pk", shares of variance, or "sorted", '
+    "the shipped profile. Default: white tiles.",
+)
+@click.option(
     "--matrices",
     multiple=True,
     default=DEFAULT_MATRICES,
@@ -70,6 +75,7 @@ def run(
     rank: int,
     families: tuple[str, ...],
     dtype: str,
+    profile: str | None,
     matrices: tuple[str, ...],
     trials: int | None,
     budget: float | None,
@@ -82,7 +88,8 @@ def run(
 ) -> None:
     """Search encoders, score them on matrices, save the winners and write a report.
 
-    A run that was stopped is continued by the same command.
+    A run that was stopped is continued by the same command. With --profile all closed-form scores are those
+    of the profile, and say so; errors on matrices are measured on sorted features.
 
     \b
     Example:
@@ -90,7 +97,7 @@ def run(
     """
     if trials is not None and budget is not None:
         raise InvalidInput("trials, budget", expected="one of them", got="both")
-    settings = Settings(groups, tile, rank, dtype, seed, families)
+    settings = Settings(groups, tile, rank, dtype, seed, families, profile)
     for left_out, kept in one_of_each_type(groups)[1].items():
         err.print(f"{left_out} is the same group as {kept}: searched once", markup=False, soft_wrap=True)
     # Everything that can be wrong is looked at before the search begins.

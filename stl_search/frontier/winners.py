@@ -103,6 +103,10 @@ def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
         place = into / f"{new.algorithm.tile.slug}-r{new.algorithm.rank}.safetensors"
         if place.exists():
             old = load_encoders(place).judged()
+            if old.scores.profile != new.scores.profile:
+                raise InvalidInput(
+                    "into", expected=f"a folder for the same tiles as {path}", got=f"{place} for others"
+                )
             bar = old.scores.total(dtype) * (EXACT_PREFERENCE if new.exact and not old.exact else 1)
             if (old.exact and not new.exact) or new.scores.total(dtype) >= bar:
                 continue

@@ -12,8 +12,10 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.profile import profile_of
 from stl_algebra.algorithms.scores import amplification, nmse, rounding_constant
 from stl_search.matrices.pair import MatrixPair
+from stl_search.matrices.sorting import dealt
 from stl_search.matrices.tiling import padded, tile_colour
 
 
@@ -68,17 +70,37 @@ def spectral_norm(matrix: Array) -> float:
 
 
 def sampled_error(algorithm: BilinearAlgorithm, pair: MatrixPair) -> SampledError:
-    """Error of the algorithm on a pair, in float64 arithmetic (rounding excluded: see the totals)."""
+    """Error of the algorithm on a pair, in float64 arithmetic (rounding excluded: see the totals).
+
+    One that was fitted to a profile is run on sorted features, with the mean in the bias: `sorted_product`.
+    """
+    if profile_of(algorithm) is not None:
+        return compare(sorted_product(algorithm, pair), pair)
     return compare(multiply_padded(algorithm, pair.x, pair.w), pair)
+
+
+def sorted_product(algorithm: BilinearAlgorithm, pair: MatrixPair) -> Array:
+    """X @ W as a layer computes it whose features are sorted by calibration variance, the mean in its bias.
+
+    The bias makes rows at the mean right on average over the rows of a tile (`STLLinear.from_linear`).
+    """
+    about, mean = dealt(pair, algorithm.tile.k)
+    product = multiply_padded(algorithm, about.x + mean, about.w)
+    at_mean = multiply_padded(algorithm, np.tile(mean, (algorithm.tile.n, 1)), about.w).mean(axis=0)
+    out: Array = product - at_mean + mean @ about.w
+    return out
 
 
 def matrix_scores(algorithm: BilinearAlgorithm, pair: MatrixPair, dtype: str) -> dict[str, float]:
     """Sampled errors on a pair beside the closed form for the colour of its tiles.
 
     Returns `nmse` and `spectral` (sampled), `coloured_nmse` (closed form from second moments of the
-    calibration rows), `coloured_amplification` and `total`, the sampled nmse + c(dtype) times that.
+    calibration rows), `coloured_amplification` and `total`, the sampled nmse + c(dtype) times that. For an
+    algorithm of a profile the closed forms are those of the sorted features about their mean.
     """
     sampled = sampled_error(algorithm, pair)
+    if profile_of(algorithm) is not None:
+        pair = dealt(pair, algorithm.tile.k)[0]
     colour = tile_colour(pair, algorithm.tile)
     amplified = amplification(algorithm, colour)
     return {

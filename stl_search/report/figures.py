@@ -32,7 +32,7 @@ def _style(name: str) -> tuple[str, str]:
 
 
 def frontier_series(content: Content, matrices: str) -> dict[str, list[tuple[float, float, str]]]:
-    """Name -> (ratio, total error, text) for one pair of matrices; "" is the closed form on white tiles."""
+    """Name -> (ratio, total error, text) for one pair of matrices; "" is the closed form."""
     dtype = content.run.settings.dtype
     series: dict[str, list[tuple[float, float, str]]] = {}
     if not matrices:
@@ -81,7 +81,7 @@ def frontier_figure(content: Content) -> go.Figure:
                 )
             )
             count += 1
-        views.append((matrices or "white tiles (closed form)", count))
+        views.append((matrices or f"{content.chosen.scores.tiles} tiles (closed form)", count))
     buttons, start = [], 0
     for label, count in views:
         shown = [start <= i < start + count for i in range(len(figure.data))]
@@ -142,7 +142,10 @@ def frontier_png(content: Content) -> bytes:
                 label=name,
             )
             handles.setdefault(name, line)
-        title = matrices.replace("encoder.layer.", "layer ") or "white tiles (closed form)"
+        title = (
+            matrices.replace("encoder.layer.", "layer ")
+            or f"{content.chosen.scores.tiles} tiles (closed form)"
+        )
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.25)
         axis.set_ylim(bottom=max(_FLOOR, 1e-3), top=1.2)

@@ -118,7 +118,9 @@ def _pictures(content: Content) -> dict[str, str]:
 
 
 def scores_csv(content: Content) -> str:
-    """All rows of the evaluation, then the winners' closed-form scores as matrices "white (closed form)"."""
+    """All rows of the evaluation, then the winners' closed-form scores as matrices "white (closed form)",
+    or "profile p1,... (closed form)".
+    """
     buffer = io.StringIO()
     fields = list(content.rows[0].as_dict()) if content.rows else []
     fields = fields or [
@@ -144,7 +146,7 @@ def scores_csv(content: Content) -> str:
                 "tile": winner.algorithm.tile.slug,
                 "rank": rank,
                 "ratio": winner.algorithm.ratio,
-                "matrices": "white (closed form)",
+                "matrices": f"{winner.scores.tiles} (closed form)",
                 "nmse": winner.scores.nmse,
                 "amplification": winner.scores.amplification,
                 "total": winner.scores.total(content.run.settings.dtype),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stl_algebra.algorithms.profile import Profile
 from stl_algebra.algorithms.tile import TileFormat, as_tile, check_rank
 from stl_algebra.errors import InvalidInput
 from stl_algebra.families import FAMILIES, family
@@ -28,6 +29,7 @@ class Settings:
         groups: canonical names; families that use a group get each of them.
         tile: format. rank: products. dtype: of the total. seed: of the plan.
         families: registered names.
+        profile: of the tiles to fit to, or its spelling; None for white tiles.
 
     Raises:
         InvalidInput: any of them is malformed, or no family can run on them.
@@ -39,6 +41,7 @@ class Settings:
     dtype: str
     seed: int
     families: tuple[str, ...]
+    profile: Profile | None
 
     def __init__(
         self,
@@ -48,12 +51,21 @@ class Settings:
         dtype: str = "bf16",
         seed: int = 0,
         families: Sequence[str] = (),
+        profile: Profile | str | None = None,
     ) -> None:
         tile = as_tile(tile)
+        if isinstance(profile, str):
+            profile = Profile.parse(profile)
+        if profile is not None:
+            profile.colour(tile)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InvalidInput("seed", expected="a number of at least 0", got=seed)
-        # Without a choice, all that can run: those that use a group only where there is one.
-        chosen = tuple(families) or tuple(f for f in FAMILIES if groups or not FAMILIES[f].uses_group)
+        # Without a choice, all that can run: those that use a group, or a profile, only where there is one.
+        chosen = tuple(families) or tuple(
+            name
+            for name, known in FAMILIES.items()
+            if (groups or not known.uses_group) and (profile or not known.for_profiles)
+        )
         for name in chosen:
             family(name)
         values = {
@@ -63,6 +75,7 @@ class Settings:
             "dtype": precision(dtype).name,
             "seed": seed,
             "families": chosen,
+            "profile": profile,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -79,7 +92,7 @@ class Settings:
         """Entry `index` of the plan: arms in turn, a new seed each."""
         name, group = self.arm(index)
         seed = int(np.random.SeedSequence([self.seed, index]).generate_state(1)[0])
-        return Entry(self.tile, self.rank, self.dtype, name, group, seed)
+        return Entry(self.tile, self.rank, self.dtype, name, group, seed, self.profile)
 
     def arm(self, index: int) -> tuple[str, str]:
         """(family, group) of an entry."""
@@ -88,6 +101,7 @@ class Settings:
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary that `json.dumps` takes and `from_json` reads."""
+        profile = {} if self.profile is None else {"profile": ",".join(map(repr, self.profile.shares))}
         return {
             "groups": list(self.groups),
             "tile": self.tile.slug,
@@ -95,6 +109,7 @@ class Settings:
             "dtype": self.dtype,
             "seed": self.seed,
             "families": list(self.families),
+            **profile,
         }
 
     @classmethod
@@ -109,7 +124,7 @@ class Settings:
 
     def changed(self, other: Settings) -> str:
         """The values of these settings that `other` has differently, in words."""
-        mine, theirs = self.as_json(), other.as_json()
+        mine, theirs = ({"profile": "white", **s.as_json()} for s in (self, other))
         return ", ".join(f"{k} = {mine[k]!r}" for k in mine if mine[k] != theirs[k])
 
     def digest(self) -> str:

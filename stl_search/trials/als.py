@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, target_tensor
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
@@ -32,14 +33,16 @@ class Target:
         tensor: (nk, km, nm).
         energy: |tensor|^2.
         penalty: c of NMSE + c A.
-        white: the tensor is the matmul tensor itself, so that contractions are small matrix products.
+        inner: (k,), where the tensor is the matmul tensor with its inner index l weighted by inner[l], so
+            that contractions are small matrix products: ones for white tiles, the roots of a profile; None
+            for any other colour.
     """
 
     tile: TileFormat
     tensor: Tensor
     energy: float
     penalty: float
-    white: bool
+    inner: Tensor | None
 
     @classmethod
     def of(
@@ -49,7 +52,17 @@ class Target:
         if not (np.isfinite(penalty) and penalty >= 0):
             raise InvalidInput("penalty", expected="a finite number of at least 0", got=penalty)
         tensor = torch.from_numpy(target_tensor(tile, colour).copy()).to(device)
-        return cls(tile, tensor, float((tensor**2).sum()), penalty, colour is None)
+        return cls(tile, tensor, float((tensor**2).sum()), penalty, _inner_weights(tile, tensor))
+
+
+def _inner_weights(tile: TileFormat, tensor: Tensor) -> Tensor | None:
+    """(k,) where the tensor is the matmul tensor with weights on its inner index, else None."""
+    n, k, m = tile.n, tile.k, tile.m
+    inner = tensor.view(n, k, k, m, n, m)[0, :, :, 0, 0, 0].diagonal().clone()
+    white = torch.from_numpy(matmul_tensor(tile).copy()).to(tensor)
+    weighted = white.view(n, k, -1) * inner[:, None]
+    close = torch.allclose(tensor.view(n, k, -1), weighted, rtol=0.0, atol=1e-12 * float(inner.abs().max()))
+    return inner if close else None
 
 
 #: Factors of a batch: (B, r, nk), (B, r, km), (B, r, nm).
@@ -59,15 +72,15 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def _right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
     """Contraction of the target with the two other factors: (B, r, size of `mode`)."""
     x, w, d = factors
-    if target.white:
+    if target.inner is not None:
         t = target.tile
         shape = x.shape[:2]
         xm, wm, dm = x.view(*shape, t.n, t.k), w.view(*shape, t.k, t.m), d.view(*shape, t.n, t.m)
         if mode == 0:
-            return (dm @ wm.mT).reshape(*shape, -1)
+            return ((dm @ wm.mT) * target.inner).reshape(*shape, -1)
         if mode == 1:
-            return (xm.mT @ dm).reshape(*shape, -1)
-        return (xm @ wm).reshape(*shape, -1)
+            return ((xm * target.inner).mT @ dm).reshape(*shape, -1)
+        return ((xm * target.inner) @ wm).reshape(*shape, -1)
     a, b, y = target.tensor.shape
     if mode == 0:
         half = (w @ target.tensor.permute(1, 0, 2).reshape(b, a * y)).view(*w.shape[:2], a, y)

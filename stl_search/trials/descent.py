@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.profile import Profile, fitted_to
 from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
@@ -30,7 +31,7 @@ class Descent:
         width: algorithms of a rank that go on.
         branch: removals of each that are tried; with 0, what is known of each rank is polished, no more.
         sweeps: of ALS after a removal, before it is polished.
-        probing: iterations for every removal.
+        probing: iterations for every removal, 0 for none.
         finishing: iterations for the best of a rank.
     """
 
@@ -63,6 +64,7 @@ def descend(
     dtype: str = "bf16",
     how: Descent = Descent(),
     command: str = "",
+    profile: Profile | None = None,
 ) -> Iterator[Found]:
     """Yield the best of every rank, from the one below the highest known down to `lowest`.
 
@@ -73,6 +75,7 @@ def descend(
         dtype: whose rounding constant c the objective has.
         how: widths and iterations.
         command: kept in the provenance.
+        profile: of the tiles to fit to; None for white tiles. It is kept in the provenance.
 
     Raises:
         InvalidInput: nothing is known, an algorithm has another format or rank, or `lowest` is not below.
@@ -86,16 +89,19 @@ def descend(
     highest = max(known)
     if not 1 <= lowest < highest:
         raise InvalidInput("lowest", expected=f"a rank from 1 to {highest - 1}", got=lowest)
-    target = Target.of(tile, rounding_constant(dtype))
+    colour = None if profile is None else profile.colour(tile)
+    target = Target.of(tile, rounding_constant(dtype), colour)
     like = known[highest][0]
-    beam = polish(target, to_batch(list(known[highest])), Polish(how.finishing))
+    beam = polish(target, to_batch(list(known[highest]), colour), Polish(how.finishing))
     for rank in range(highest - 1, lowest - 1, -1):
-        own = to_batch(list(known[rank])) if known.get(rank) else None
+        own = to_batch(list(known[rank]), colour) if known.get(rank) else None
         before = float("inf") if own is None else float(objective(target, own).min())
         grown = own
         if how.branch:
             grown = als(target, removals(target, beam, how.branch), how.sweeps, (1e-4, 1e-7))
-            grown = _joined(polish(target, grown, Polish(how.probing, 1e-3)), own)
+            if how.probing:
+                grown = polish(target, grown, Polish(how.probing, 1e-3))
+            grown = _joined(grown, own)
         elif grown is None:
             continue
         beam = best_different(target, grown, how.width)
@@ -103,8 +109,10 @@ def descend(
         first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
         origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
         start = like.renamed(f"{tile.slug}-r{rank}", origin)
+        if profile is not None:
+            start = fitted_to(start, profile)
         steps = (f"descent {highest} -> {rank} at {dtype}",)
-        yield Found(from_batch(first, start, steps)[0], float(objective(target, first)[0]), before)
+        yield Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
 
 
 def _joined(one: Batch, other: Batch | None) -> Batch:

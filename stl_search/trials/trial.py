@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.fit import truncate
+from stl_algebra.algorithms.profile import Profile, fitted_to
 from stl_algebra.algorithms.scores import nmse, rounding_constant, total
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.algorithms.verify import verify
@@ -34,6 +36,8 @@ _LARGEST_PRUNED = 110
 _NEARLY_EXACT = 1e-3
 #: Sweeps of the rank that was asked for; those on the way to it get fewer, and no polish.
 _WORTH_A_POLISH = 100
+#: Sweeps in which a start gets used to a profile.
+_SETTLING = 30
 
 
 @dataclass(frozen=True, init=False)
@@ -43,10 +47,12 @@ class Entry(Request):
     Attributes:
         dtype: of the total.
         family: registered name.
+        profile: of the tiles to fit to; None for white tiles.
     """
 
     dtype: str
     family: str
+    profile: Profile | None
 
     def __init__(
         self,
@@ -56,10 +62,17 @@ class Entry(Request):
         family: str = "known",
         group: FiniteGroup | str | None = None,
         seed: int = 0,
+        profile: Profile | None = None,
     ) -> None:
         super().__init__(tile, rank, group, seed)
         object.__setattr__(self, "dtype", dtype)
         object.__setattr__(self, "family", family)
+        object.__setattr__(self, "profile", profile)
+
+    @property
+    def colour(self) -> Colour | None:
+        """Of the tiles."""
+        return None if self.profile is None else self.profile.colour(self.tile)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Outcome:
 
     Attributes:
         algorithms: the winner of the trial first, then the best of each rank that pruning went through.
-        totals: NMSE + c(dtype) A of each.
+        totals: NMSE + c(dtype) A of each, in the colour of the entry.
     """
 
     algorithms: tuple[BilinearAlgorithm, ...]
@@ -101,13 +114,16 @@ def _run(entry: Entry, command: str, progress: Progress | None) -> Outcome:
     start = start.renamed(start.name, replace(start.provenance, command=command, version=__version__))
     if start.rank > max(_LARGEST_PRUNED, entry.rank):
         start = truncate(start, max(_LARGEST_PRUNED, entry.rank), penalty, 0.1, entry.seed)
-    target = Target.of(tile, penalty)
+    if entry.profile is not None:
+        start = fitted_to(start, entry.profile)
+    colour = entry.colour
+    target = Target.of(tile, penalty, colour)
     rng = np.random.default_rng(entry.seed)
     # Wide beams on small problems, narrow ones where a step is dear.
     beam = (Beam(2, 4, 60), Beam(6, 4, 20), Beam(4, 3, 40))[int(rng.integers(3))]
     batch, path = prune(
         target,
-        to_batch([start]),
+        _settled(target, to_batch([start], colour), entry),
         entry.rank,
         beam=beam,
         seed=entry.seed,
@@ -127,7 +143,12 @@ def _run(entry: Entry, command: str, progress: Progress | None) -> Outcome:
             progress("refine", len(found), 1 + len(path))
     if entry.rank < start.rank <= rank_of_exact(tile) and verify(start).exact:
         found.append(start)
-    return Outcome(tuple(found), tuple(total(a, entry.dtype) for a in found))
+    return Outcome(tuple(found), tuple(total(a, entry.dtype, colour) for a in found))
+
+
+def _settled(target: Target, start: Batch, entry: Entry) -> Batch:
+    """The start as pruning takes it: one that was made for white tiles is fitted to the profile first."""
+    return start if entry.profile is None else als(target, start, _SETTLING, (1e-2, 1e-5))
 
 
 def _finished(
@@ -138,14 +159,14 @@ def _finished(
     best = int(torch.argmin(objective(target, batch)))
     x, w, d = batch
     one = (x[best : best + 1], w[best : best + 1], d[best : best + 1])
-    algorithm = from_batch(one, start, steps)[0]
+    algorithm = from_batch(one, start, steps, entry.colour)[0]
     if sweeps < _WORTH_A_POLISH:
         return algorithm
     if algorithm.tile.products <= 27 and nmse(algorithm) < _NEARLY_EXACT:
         # Before the polish, which turns an algorithm towards the least A and away from simple entries.
         exact = discretise(algorithm, seed=entry.seed)
-        if exact is not None and total(exact, entry.dtype) <= EXACT_PREFERENCE * total(
-            algorithm, entry.dtype
+        if exact is not None and total(exact, entry.dtype, entry.colour) <= EXACT_PREFERENCE * total(
+            algorithm, entry.dtype, entry.colour
         ):
             return exact
-    return from_batch(polish(target, one), start, (*steps, "levenberg-marquardt"))[0]
+    return from_batch(polish(target, one), start, (*steps, "levenberg-marquardt"), entry.colour)[0]

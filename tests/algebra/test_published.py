@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import stl_algebra
 from stl_algebra import InvalidInput, encoders, load_encoders
 from stl_algebra.algorithms.judged import Judged
+from stl_algebra.algorithms.profile import fitted_to, shipped_profile
+from stl_algebra.algorithms.scores import total
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.published import encoders_file, published, read_encoders
 from stl_kernels import STLLinear
+from stl_search.judging.sampled import sampled_error
+from stl_search.matrices.readers import load_matrices
 
 RUN = Path(__file__).parents[2] / "results" / "frontier-4x4x4" / "encoders"
 
@@ -24,6 +29,8 @@ def test_formats_and_ranks_are_accepted_as_they_are_spelled():
         == read_encoders("4x4x4-r32").judged.algorithm
         == algorithm
     )
+    fitted = encoders("4x4x4", rank=32, profile="sorted")
+    assert fitted == read_encoders("4x4x4-r32-sorted").judged.algorithm != algorithm
     assert stl_algebra.encoders is encoders
     assert encoders("3", 23) == exact_algorithm(stl_algebra.TileFormat(3, 3, 3))
 
@@ -43,11 +50,39 @@ def test_nothing_published_is_worse_than_the_run_it_comes_from():
         assert ours.scores.total("bf16") <= run.scores.total("bf16")
 
 
+@pytest.mark.parametrize(("tile", "rank"), published("sorted"), ids=lambda value: str(value))
+def test_encoders_for_sorted_features_say_so_and_beat_the_white_ones_there(tile, rank):
+    stored = encoders_file(tile, rank, "sorted")
+    assert (stored.algorithm.tile, stored.algorithm.rank) == (tile, rank)
+    assert stored.algorithm.provenance.command
+    assert stored.profile == shipped_profile()
+    assert stored.judged() == Judged.of(stored.algorithm)
+    colour = shipped_profile().colour(tile)
+    assert stored.judged().scores.total("bf16") < total(encoders(tile, rank), "bf16", colour)
+
+
+def test_sorted_encoders_are_there_from_16_to_the_exact_rank_and_better_with_every_product():
+    assert [rank for _, rank in published("sorted")] == list(range(16, 49))
+    totals = [encoders_file(*key, "sorted").judged().scores.total("bf16") for key in published("sorted")]
+    assert totals == sorted(totals, reverse=True)
+
+
+@pytest.mark.parametrize(("rank", "most"), [(40, 0.040), (32, 0.084), (24, 0.143)])
+def test_on_held_out_rows_of_real_layers_sorted_encoders_keep_what_is_said(rank, most):
+    pairs = load_matrices("minilm")
+    fitted, white = encoders("4", rank, "sorted"), fitted_to(encoders("4", rank), shipped_profile())
+    errors = [[sampled_error(a, pair).nmse for pair in pairs] for a in (fitted, white)]
+    assert np.mean(errors[0]) <= most
+    assert np.mean(errors[0]) < np.mean(errors[1])
+
+
 def test_what_there_is_not_is_listed():
     with pytest.raises(InvalidInput, match=r"rank: expected a published rank of 4x4x4: 16, 17"):
         encoders("4x4x4", 15)
     with pytest.raises(InvalidInput, match="tile: expected a format with published encoders: 4x4x4"):
         encoders("5x5x5", 60)
+    with pytest.raises(InvalidInput, match="profile: expected None or 'sorted', got 'steep'"):
+        encoders("4x4x4", 32, profile="steep")
     with pytest.raises(InvalidInput, match="rank"):
         STLLinear(8, 8, "4x4x4-r3")
 

@@ -136,6 +136,18 @@ def test_entries_of_dead_workers_are_free_again(study):
     assert next_index(study, PLAN, strategy("stride")) == first
 
 
+def test_a_profile_is_part_of_the_settings_and_brings_its_family():
+    white, fitted = Settings((), "4", 32), Settings((), "4", 32, profile="6,2,1,1")
+    assert Settings.from_json(fitted.as_json()) == fitted
+    assert "profile" not in white.as_json()
+    assert ("strongest", "") in fitted.arms()
+    assert ("strongest", "") not in white.arms()
+    assert fitted.entry(0).profile == fitted.profile
+    assert "profile" in white.changed(fitted)
+    with pytest.raises(InvalidInput, match="profile: expected 4 shares"):
+        Settings((), "4", 32, profile="2,1")
+
+
 def test_rounds_go_through_the_plan_in_order():
     by_turns = strategy("rounds")
     records = [Record() for _ in range(3)]

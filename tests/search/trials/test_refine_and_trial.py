@@ -1,5 +1,7 @@
 """Refinement, pruning and trials: against closed forms, monotone, deterministic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, verify
 from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.fit import best_decoder
+from stl_algebra.algorithms.profile import Profile, profile_of
 from stl_algebra.algorithms.scores import amplification, nmse, rounding_constant, total
 from stl_algebra.errors import NoCandidate
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact, strassen
@@ -43,6 +46,33 @@ def test_objective_is_the_total_of_the_closed_forms(colour):
     values = objective(target, to_batch(algorithms, colour))
     expected = [nmse(a, colour) + 1e-3 * amplification(a, colour) for a in algorithms]
     assert np.allclose(values.numpy(), expected, rtol=1e-10)
+
+
+PROFILE = Profile((6, 3, 1))
+
+
+def test_a_profile_is_contracted_as_any_other_colour():
+    colour, batch = PROFILE.colour(TILE), to_batch(random_batch(7, 3))
+    target = Target.of(TILE, 1e-3, colour)
+    assert target.inner == pytest.approx(np.sqrt(3 * np.array(PROFILE.shares)))
+    assert Target.of(TILE, 0.0).inner == pytest.approx(np.ones(3))
+    assert Target.of(TILE, 0.0, colour_of(TILE)).inner is None
+    one = als(target, batch, 4)
+    other = als(replace(target, inner=None), batch, 4)
+    assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-10) for a, b in zip(one, other, strict=True))
+
+
+def test_a_trial_on_a_profile_beats_the_white_one_there_and_says_so():
+    entry = Entry(TILE, 8, family="strongest", seed=3, profile=PROFILE)
+    outcome = run_trial(entry)
+    best = outcome.algorithms[0]
+    assert profile_of(best) == PROFILE
+    assert outcome.totals[0] == pytest.approx(total(best, "bf16", PROFILE.colour(TILE)))
+    white = run_trial(Entry(TILE, 8, family="known", seed=3)).algorithms[0]
+    assert profile_of(white) is None
+    assert outcome.totals[0] < total(white, "bf16", PROFILE.colour(TILE))
+    # Keeping the two strongest inner indices on Strassen's algorithm is among the starts.
+    assert outcome.totals[0] < 0.1
 
 
 @pytest.mark.parametrize("colour", [None, colour_of(TILE)], ids=["white", "coloured"])

@@ -1,0 +1,70 @@
+"""Starts for sorted features: an exact algorithm on the strongest inner indices, and random products.
+
+Where the features of a tile are sorted by variance (`algorithms.profile`), a cheaper exact algorithm on the
+first inner indices makes a smaller error than an approximate one on all of them; random products let
+refinement reach the rest (docs/theory.md, section 15).
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from stl_algebra.algorithms.balance import balance
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.compose import sandwich
+from stl_algebra.algorithms.provenance import Provenance
+from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.families.registry import Request, register
+
+#: Inner indices that are left out at most.
+_LEFT_OUT = 2
+#: Random products at most, beyond those that the rank needs.
+_MOST_RANDOM = 16
+#: Size of a random product's decoder, in units of its encoders' entries: small, so that the exact part stays.
+_DECODER = 0.01
+
+
+@register(
+    "strongest",
+    uses_group=False,
+    for_profiles=True,
+    summary="an exact algorithm on the first inner indices, turned at random, and random products",
+)
+def strongest(request: Request) -> BilinearAlgorithm:
+    """<n, k', m> with k - 2 <= k' <= k by the seed, of least amplification, in a random orthogonal basis of
+    the inner side; zeros on the other inner indices, and as many random products as the rank needs or more.
+    """
+    rng = np.random.default_rng(request.seed)
+    t = request.tile
+    sides = range(max(1, t.k - _LEFT_OUT), t.k + 1)
+    inner = int(rng.choice(list(sides)))
+    part = exact_algorithm(TileFormat(t.n, inner, t.m))
+    with contextlib.suppress(InvalidInput):
+        # Bases of least amplification do not exist for every algorithm; any will do.
+        part = balance(part)
+    turn = np.linalg.qr(rng.normal(size=(inner, inner)))[0]
+    part = sandwich(part, np.eye(t.n), turn, np.eye(t.m))
+    least = max(request.rank - part.rank, 0)
+    count = least + int(rng.integers(_MOST_RANDOM)) * (inner < t.k)
+    x = np.zeros((part.rank, t.n, t.k))
+    w = np.zeros((part.rank, t.k, t.m))
+    x[:, :, :inner] = part.encode_x.reshape(-1, t.n, inner)
+    w[:, :inner] = part.encode_w.reshape(-1, inner, t.m)
+    factors = [x.reshape(part.rank, -1), w.reshape(part.rank, -1), part.decode.T]
+    scales = (1.0, 1.0, _DECODER)
+    x_all, w_all, d_all = (
+        _with_random(f, count, scale, rng) for f, scale in zip(factors, scales, strict=True)
+    )
+    steps = (f"start {part!r} on the first {inner} of {t.k} inner indices, {count} random products",)
+    return BilinearAlgorithm(t, x_all, w_all, d_all.T, f"pruned {part.name}", Provenance(steps=steps))
+
+
+def _with_random(factor: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(r + count, size): Gaussian rows below, of the root mean square of the entries times `scale`."""
+    size = scale * float(np.sqrt(np.mean(factor**2)))
+    out: Array = np.vstack([factor, size * rng.normal(size=(count, factor.shape[1]))])
+    return out

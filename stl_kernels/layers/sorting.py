@@ -1,0 +1,194 @@
+"""A layer's features laid out by their variance, its mean in the bias: for encoders of a sorted profile.
+
+The order and the mean are all that comes from the data: features are sorted by calibration variance and dealt
+out, one of each k-th part to a tile (`stl_algebra.algorithms.profile`; docs/theory.md, section 15). What does
+not belong here: fitting encoded weights to activations (`calibration`), encoders (`stl_algebra.published`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.profile import Profile, dealt_order, profile_of, sorted_order
+from stl_algebra.algorithms.scores import nmse
+from stl_algebra.errors import InvalidInput
+from stl_algebra.numerics.moments import Moments
+from stl_kernels.contract.tiles import tiled_columns
+from stl_kernels.layers.dense import Dense
+from stl_kernels.layers.effective import Layer
+from stl_kernels.layers.options import LayerOptions
+
+#: `Moments`, or (mean (K,), covariance (K, K) or variances (K,)).
+Calibration = Moments | tuple[Any, Any]
+
+#: A profile is far from the encoders' where their NMSE on it is above that on their own by more than this
+#: factor and by more than `_NEGLIGIBLE`.
+_FAR = 2.0
+_NEGLIGIBLE = 0.01
+
+
+class FarFromProfile(UserWarning):
+    """A layer's features are spread differently from what its encoders were fitted to."""
+
+
+@dataclass(frozen=True, eq=False)
+class InputMoments:
+    """What is used of a calibration.
+
+    Attributes:
+        mean: (K,) float64.
+        variances: (K,) float64.
+    """
+
+    mean: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, calibration: Calibration, features: int) -> InputMoments:
+        """Read and check.
+
+        Raises:
+            InvalidInput: neither moments nor (mean, covariance or variances), sizes other than `features`,
+                NaN, an infinity or a negative variance.
+        """
+        if isinstance(calibration, Moments):
+            mean, second = calibration.mean, np.diag(calibration.covariance)
+        else:
+            mean, second = _pair(calibration)
+            if second.ndim == 2 and second.shape[0] == second.shape[1]:
+                second = np.diag(second)
+        if mean.shape != (features,) or second.shape != (features,):
+            raise InvalidInput(
+                "calibration",
+                expected=f"mean ({features},) and covariance ({features}, {features}) or variances",
+                got=f"shapes {mean.shape} and {second.shape}",
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(second).all()):
+            raise InvalidInput("calibration", expected="finite moments", got="NaN or an infinity")
+        # A second moment less a squared mean may be below zero by rounding.
+        if (second < -1e-6 * max(float(second.max()), 0.0)).any():
+            raise InvalidInput("calibration", expected="variances of at least 0", got=float(second.min()))
+        return cls(mean, np.maximum(second, 0.0))
+
+
+def _pair(calibration: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    try:
+        mean, second = (
+            np.asarray(v.detach().cpu().double() if isinstance(v, Tensor) else v, np.float64)
+            for v in calibration
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            "calibration",
+            expected="Moments, or (mean, covariance or variances)",
+            got=type(calibration).__name__,
+        ) from error
+    return mean, second
+
+
+def laid_out(
+    options: LayerOptions, algorithm: BilinearAlgorithm, features: int, calibration: Calibration | None
+) -> LayerOptions:
+    """The options with the permutation that deals the features out by variance; as given without calibration.
+
+    Args:
+        options: of the layer; its tiling says which permutation deals.
+        algorithm: whose k and profile count.
+        features: K.
+        calibration: moments of the layer's input, or None.
+
+    Raises:
+        InvalidInput: encoders of a profile without calibration and without a permutation; a calibration
+            beside a permutation, of another size, or of K features that k does not divide.
+
+    Warns:
+        FarFromProfile: the encoders lose much more on these features than on those they were fitted to.
+    """
+    fitted = profile_of(algorithm)
+    if calibration is None:
+        if fitted is not None and options.permutation is None:
+            raise InvalidInput(
+                "calibration",
+                expected=f"moments of the layer's input: the encoders are for sorted features ({fitted})",
+                got="none",
+                hint="give calibration=, or a permutation that deals the features out by variance",
+            )
+        return options
+    if options.permutation is not None:
+        raise InvalidInput(
+            "permutation", expected="none together with calibration, which sorts the features", got="one"
+        )
+    variances = InputMoments.of(calibration, features).variances
+    k = algorithm.tile.k
+    if features % k:
+        raise InvalidInput(
+            "calibration", expected=f"a layer whose input features are a multiple of {k}", got=features
+        )
+    if fitted is not None:
+        _compare(algorithm, fitted, variances)
+    order = (sorted_order if options.strided else dealt_order)(variances, k)
+    return replace(options, permutation=tuple(order.tolist()))
+
+
+def _compare(algorithm: BilinearAlgorithm, fitted: Profile, variances: NDArray[np.float64]) -> None:
+    """Warn where the layer's profile is far from the encoders'."""
+    # A share of nothing would be no profile; a little variance everywhere changes no sum.
+    floor = 1e-9 * float(variances.mean()) + 1e-300
+    own = Profile.of_variances(np.maximum(variances, floor), algorithm.tile.k)
+    here, there = (nmse(algorithm, p.colour(algorithm.tile)) for p in (own, fitted))
+    if here > max(_FAR * there, there + _NEGLIGIBLE):
+        warnings.warn(
+            f"features have the profile {own}, the encoders are for {fitted}: "
+            f"NMSE {here:.3g} instead of {there:.3g} for independent features",
+            FarFromProfile,
+            stacklevel=4,
+        )
+
+
+@torch.no_grad()
+def move_mean(layer: Layer, bias: nn.Parameter, dense: Dense, calibration: Calibration) -> None:
+    """Set the bias so that rows at the mean give what the dense layer does, on average over a tile's n rows.
+
+    bias = b + mean W - (mean through the tiles): what an approximate algorithm makes of the mean goes away,
+    but for its spread over the rows of a tile. A tile that zeros fill up is not at the mean. Costs
+    r (K + M) + r K M / (k m) multiplications.
+
+    Args:
+        layer: with encoded weights and permutation set.
+        bias: of the layer, (M,).
+        dense: the layer it stands for.
+        calibration: moments of its input.
+    """
+    device = layer.encoded_w.device
+    mean = torch.from_numpy(InputMoments.of(calibration, layer.in_features).mean).to(device)
+    wanted = dense.weight.to(device, torch.float64) @ mean
+    if dense.bias is not None:
+        wanted += dense.bias.to(device, torch.float64)
+    bias.copy_(wanted - response_to(layer, mean))
+
+
+@torch.no_grad()
+def response_to(layer: Layer, row: Tensor) -> Tensor:
+    """What the layer makes of a tile whose n rows all are `row` (K,), without bias: (M,), mean over rows."""
+    t, rank = layer.tile, layer.rank
+    encode_x, encoded_w, decode = (
+        p.double() for p in (layer.factors.encode_x, layer.encoded_w, layer.factors.decode)
+    )
+    columns = tiled_columns(layer.in_features, t.k, layer.options.strided, row.device)
+    row = row.double() if layer.permutation is None else row.double()[layer.permutation]
+    padded = torch.nn.functional.pad(row, (0, columns.numel() - layer.in_features))
+    encoded = encode_x.view(rank, t.n, t.k).sum(1) @ padded[columns].t()
+    products = torch.einsum("rl,rlj->rj", encoded, encoded_w)
+    tiles = decode.view(t.n, t.m, rank).mean(0) @ products
+    places = tiled_columns(layer.out_features, t.m, layer.options.strided, row.device)
+    out = tiles.new_empty(places.numel())
+    out[places.reshape(-1)] = tiles.t().reshape(-1)
+    return out[: layer.out_features]

@@ -1,0 +1,53 @@
+"""Pairs in the layout of sorted features: their profile, their features dealt out, the mean apart.
+
+What does not belong here: errors (`judging`), layers (`stl_kernels.layers.sorting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stl_algebra.algorithms.bilinear import Array
+from stl_algebra.algorithms.profile import Profile, dealt_order
+from stl_algebra.numerics.moments import Moments
+from stl_search.matrices.pair import MatrixPair
+
+
+def layer_profile(pair: MatrixPair, k: int) -> Profile:
+    """The profile of a pair's features, by the variances of its calibration rows; zeros fill the last tile.
+
+    Raises:
+        InvalidInput: a k-th part of the features never varies.
+    """
+    return Profile.of_variances(_variances(pair, k), k)
+
+
+def mean_profile(pairs: Sequence[MatrixPair], k: int) -> Profile:
+    """The mean of the pairs' profiles."""
+    shares = np.mean([layer_profile(pair, k).shares for pair in pairs], axis=0)
+    return Profile(tuple(shares.tolist()))
+
+
+def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
+    """The pair about its calibration mean, features sorted and dealt out, and the mean (K',) in that order.
+
+    Zeros fill up to K', a multiple of k. x W = x' W' + mean W'.
+    """
+    moments = pair.calibration_moments
+    order = dealt_order(_variances(pair, k), k)
+    missing = len(order) - moments.size
+    mean = np.pad(moments.mean, (0, missing))
+    covariance = np.pad(moments.covariance, (0, missing))[np.ix_(order, order)]
+    x, rows = (np.pad(a, ((0, 0), (0, missing))) - mean for a in (pair.x, pair.calibration))
+    w = np.pad(pair.w, ((0, missing), (0, 0)))
+    centred = Moments(moments.count, np.zeros(len(order)), covariance)
+    out = MatrixPair(pair.name, x[:, order], w[order], rows[:, order], pair.source, centred)
+    return out, mean[order]
+
+
+def _variances(pair: MatrixPair, k: int) -> Array:
+    variances = np.maximum(np.diag(pair.calibration_moments.covariance), 0.0)
+    out: Array = np.pad(variances, (0, -len(variances) % k))
+    return out
