@@ -57,7 +57,7 @@ def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> Biline
 
 
 def in_bases_of(encoders: Encoders, encode_x: Tensor) -> BilinearAlgorithm:
-    """As `as_algorithm`, in the bases of a layer that has this encode_x, whose dtype may have changed since."""
+    """As `as_algorithm`, in the bases of a layer with this encode_x; its dtype may have changed since."""
     ways = [as_algorithm(encoders, dtype) for dtype in (encode_x.dtype, None, torch.bfloat16)]
     if encode_x.is_meta:
         return ways[0]
