@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 
 from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.compose import sandwich
@@ -72,6 +71,9 @@ def least_amplification_gauge(triples: Sequence[Array]) -> Gauge:
     Raises:
         InvalidInput: the infimum is not attained: the products do not span enough.
     """
+    # Layers import this file where scipy may be missing.
+    from scipy.optimize import minimize
+
     sides = triples[0].shape[1], triples[1].shape[1], triples[2].shape[1]
     eyes = [np.eye(side) for side in sides]
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out
-from stl_search.frontier.winners import keep_better
 
 _ORIGINS = {
     "seed": "searched or written out",
@@ -70,6 +69,8 @@ def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: s
         best.setdefault((row["tile"], row["tiles"], row["rank"]), row)
     kept = [best[key] for key in sorted(best)]
     if into is not None:
+        from stl_search.frontier.winners import keep_better
+
         written = {path.stem for path in keep_better([Path(row["file"]) for row in kept], into, dtype)}
         for row in kept:
             row["copied"] = f"{row['tile']}-r{row['rank']}" in written
