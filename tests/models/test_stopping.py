@@ -113,6 +113,8 @@ def test_stopped_at_any_step(folder, moment):
 def test_ctrl_c_ends_the_command_with_one_line(folder):
     program = (
         "import os, signal, sys\n"
+        # A suite that runs in the background has it ignored, and its processes inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from stl_models.storage import saving\n"
         "save = saving.Folder.save\n"
         "def stop(*args):\n    save(*args)\n    os.kill(os.getpid(), signal.SIGINT)\n"
