@@ -18,15 +18,14 @@ import numpy as np
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.files import write_atomically
+from stl_algebra.published import encoders
 from stl_kernels.speed.layer_bench import Shape, bench_shape, random_encoders
 from stl_kernels.speed.peak_measurement import measure_peaks
 from stl_kernels.speed.timing import environment
 
-# (N, K, M), ranks (49 is Strassen squared, exact; the others have random factors), tilings. All but
-# "square", "tall" and "one token" are layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
+# (N, K, M), ranks (48 and 49 are exact, the others have random factors), tilings. All but "square", "tall"
+# and "one token" are layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
 CASES: tuple[tuple[str, Shape, tuple[int, ...], tuple[str, ...]], ...] = (
     ("square", (1024, 1024, 1024), (16, 24, 32, 48), ("strided", "consecutive")),
     ("square", (2048, 2048, 2048), (16, 24, 32, 48, 49), ("strided", "consecutive")),
@@ -42,8 +41,7 @@ CASES: tuple[tuple[str, Shape, tuple[int, ...], tuple[str, ...]], ...] = (
 
 
 def _encoders(rank: int) -> BilinearAlgorithm:
-    exact = exact_algorithm(TileFormat(4, 4, 4))
-    return exact if rank == exact.rank else random_encoders(rank)
+    return encoders("4x4x4", rank) if rank in (48, 49) else random_encoders(rank)
 
 
 def draw(results: Path) -> Path:

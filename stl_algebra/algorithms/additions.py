@@ -2,8 +2,8 @@
 
 A scheme's products are its rank; what encoding and decoding cost beside them is counted here, per tile.
 Sums are shared greedily: the pair of terms that occurs most often becomes a term of its own, until no pair
-occurs twice (the usual heuristic; the least number is hard to find). What does not belong here: running
-them (`stl_kernels.backends.sums`) and times (`stl_kernels.speed`).
+occurs twice (the usual heuristic; the least number is hard to find). What does not belong here: times
+(`stl_kernels.speed`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 For one tile row the tiles are a matrix (n*k, L), in place for strided tiles. So encoding is the
 batched product factor (r, n*k) times that, over tile rows, decoding likewise, and between them the encoded
 operands lie in memory as (I, r, L): each core product reads its rows at stride r*L, which BLAS takes as a
-leading dimension. Nothing is transposed. Factors of -1, 0 and 1 in two levels are additions instead, of
-single and double precision (half precision would round after each); they encode to (r, I, L). Consecutive
+leading dimension. Nothing is transposed. Consecutive
 tiles cost one copy in and one copy out, made piecewise so that they stay in the cache. The whole layer runs
 in blocks of hundreds of tile rows whose workspace is kept, on huge pages where the system has them: fresh
 memory would cost more to touch than to compute in. There is no loop over tiles or over the r products.
@@ -22,7 +21,6 @@ import torch
 from torch import Tensor
 
 from stl_kernels.backends.base import refuse_fused, register
-from stl_kernels.backends.sums import Ladder, decode_sums, encode_sums, ladder
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import Cut, ceil_div, from_tiles, to_tiles
 
@@ -40,9 +38,8 @@ class CpuBackend:
             between calls.
         least_height: tile rows of a block below which packing the encoded weights costs the core more than
             smaller blocks save.
-        chunk: bytes to rearrange or to add up at a time: small enough for a last-level cache; smaller ones
-            mean more barriers, which cost much on a busy machine.
-        least: bytes of a block's tiles from which additions are faster than one call of BLAS.
+        chunk: bytes to rearrange at a time: small enough for a last-level cache; smaller ones mean more
+            barriers, which cost much on a busy machine.
     """
 
     name = "cpu"
@@ -52,11 +49,10 @@ class CpuBackend:
         workspace: int = 128 << 20,
         large_workspace: int = 256 << 20,
         least_height: int = 256,
-        chunk: int = 4 << 20,
-        least: int = 1 << 20,
+        chunk: int = 8 << 20,
     ) -> None:
         self.workspace, self.large_workspace = workspace, large_workspace
-        self.least_height, self.chunk, self.least = least_height, chunk, least
+        self.least_height, self.chunk = least_height, chunk
 
     def unavailable(self, device: torch.device, dtype: torch.dtype) -> str:
         return "" if device.type == "cpu" else "it takes CPU tensors only"
@@ -91,31 +87,16 @@ class CpuBackend:
         room = max(self.workspace, min(self.large_workspace, encoded_w.numel() * x.element_size()))
         height = self._block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size(), room)
         space = self._kept("space", height * rank * (tiles_in + tiles_out), x)
-        sums_in = self._ladder(call.encode_x, call.into, height * tiles_in, decoding=False)
-        sums_out = self._ladder(call.decode, call.onto, height * tiles_out, decoding=True)
         for first in range(0, tile_rows, height):
             count = min(height, tile_rows - first)
-            encoded = space[: count * rank * tiles_in]
+            encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
             products = space[encoded.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
             part = slice(first * n, (first + count) * n)
-            if sums_in is None:
-                by_row = encoded.view(count, rank, tiles_in)
-                self._encode_into(by_row, x[part], call.encode_x, call.into)
-                by_product = by_row.transpose(0, 1)
-            else:
-                by_product = encoded.view(rank, count, tiles_in)
-                self._encode_into(by_product, x[part], sums_in, call.into)
+            self._encode_into(encoded, x[part], call.encode_x, call.into)
             # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
-            torch.bmm(by_product, encoded_w, out=products)
-            self._decode_into(out[part], products, call.decode if sums_out is None else sums_out, call)
+            torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
+            self._decode_into(out[part], products, call)
         return out
-
-    def _ladder(self, factor: Tensor, cut: Cut, columns: int, decoding: bool) -> Ladder | None:
-        """Additions for a factor, where there are some and a block is large enough for their many calls."""
-        entries = columns * cut.size
-        if factor.dtype not in (torch.float32, torch.float64) or entries * factor.element_size() < self.least:
-            return None
-        return ladder(factor, (cut.n, cut.c), decoding)
 
     def _block_height(self, tile_rows: int, bytes_per_row: int, room: int) -> int:
         """Tile rows in a block, so that its encoded operand and products fit in so many bytes."""
@@ -139,18 +120,18 @@ class CpuBackend:
         return kept[:wanted].view(like.dtype)
 
     def _step(self, count: int, bytes_per_row: int) -> int:
-        """Tile rows to rearrange or to add up at a time: what a cache holds."""
+        """Tile rows to rearrange at a time: what a cache holds."""
         return min(count, max(self.chunk // max(bytes_per_row, 1), 1))
 
-    def _encode_into(self, out: Tensor, x: Tensor, how: Tensor | Ladder, cut: Cut) -> None:
-        """Encode x (rows, K) into out: (I, r, L) by a factor, (r, I, L) by additions."""
+    def _encode_into(self, out: Tensor, x: Tensor, factor: Tensor, cut: Cut) -> None:
+        """Encode x (rows, K) into out (I, r, L)."""
         n, k, permutation, strided = cut
-        by_sums = isinstance(how, Ladder)
-        count, tiles = out.shape[1 if by_sums else 0], out.shape[2]
+        count, _, tiles = out.shape
         fits = x.shape == (count * n, tiles * k) and x.is_contiguous()
         in_place = strided and permutation is None and fits
-        step = count if in_place and not by_sums else self._step(count, n * k * tiles * x.element_size())
+        step = count if in_place else self._step(count, n * k * tiles * x.element_size())
         for first in range(0, count, step):
+            part = out[first : first + step]
             rows = x[first * n : (first + step) * n]
             if fits and not strided and permutation is None:
                 # As `to_tiles`, into kept memory.
@@ -158,15 +139,9 @@ class CpuBackend:
                 entries.view(-1, n, k, tiles).copy_(rows.view(-1, n, tiles, k).transpose(2, 3))
             else:
                 entries = to_tiles(rows, cut)
-            if isinstance(how, Ladder):
-                encode_sums(
-                    how, entries, out[:, first : first + step], lambda size: self._kept("sums", size, x)
-                )
-            else:
-                part = out[first : first + step]
-                torch.bmm(how.expand(part.shape[0], -1, -1), entries, out=part)
+            torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
 
-    def _decode_into(self, out: Tensor, products: Tensor, how: Tensor | Ladder, call: Linear) -> None:
+    def _decode_into(self, out: Tensor, products: Tensor, call: Linear) -> None:
         """Decode products (r, I, J) into out (rows, M), a contiguous block of rows."""
         cut, bias = call.onto, call.bias
         n, m, _, strided = cut
@@ -174,18 +149,14 @@ class CpuBackend:
         _, count, tiles = products.shape
         fits = (rows, columns) == (count * n, tiles * m)
         in_place = strided and fits
-        whole = in_place and not isinstance(how, Ladder)
-        step = count if whole else self._step(count, n * m * tiles * out.element_size())
+        step = count if in_place else self._step(count, n * m * tiles * out.element_size())
         for first in range(0, count, step):
             part, into = products[:, first : first + step], out[first * n : (first + step) * n]
             if in_place:
                 entries = into.view(-1, n * m, tiles)
             else:
                 entries = self._kept("tiles", part.shape[1] * n * m * tiles, out).view(-1, n * m, tiles)
-            if isinstance(how, Ladder):
-                decode_sums(how, part, entries, lambda size: self._kept("sums", size, out))
-            else:
-                torch.bmm(how.expand(part.shape[1], -1, -1), part.transpose(0, 1), out=entries)
+            torch.bmm(call.decode.expand(part.shape[1], -1, -1), part.transpose(0, 1), out=entries)
             if in_place:
                 if bias is not None:
                     into.add_(bias)

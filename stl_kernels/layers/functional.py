@@ -31,8 +31,8 @@ def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> Biline
 
     A name such as "4x4x4-r32" is one of the encoders that the package ships, unless a file is called so; of
     an exact one half precision takes the companion that amplifies rounding errors less (`dyadic.companion`).
-    Float32 takes it as it is: rounding is no matter there, and entries of -1, 0 and 1 are additions. Values
-    and files are taken as they are. Other programs' files are read too (`stl_algebra.factor_files`).
+    Float32 takes it as it is: rounding is no matter there. Values and files are taken as they are. Other
+    programs' files are read too (`stl_algebra.factor_files`).
 
     Args:
         encoders: the value, file, path or name.

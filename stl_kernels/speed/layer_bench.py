@@ -129,7 +129,7 @@ def bench_layer(
 
 
 def random_encoders(rank: int, seed: int = 0) -> BilinearAlgorithm:
-    """Random <4,4,4> factors: times depend on entries only where they allow additions (`backends.sums`)."""
+    """Random <4,4,4> factors: times do not depend on the entries."""
     rng = np.random.default_rng(seed)
     x, w, y = (rng.normal(size=s) for s in ((rank, 16), (rank, 16), (16, rank)))
     return BilinearAlgorithm("4", x, w, y)

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat, Unavailable, definition
-from stl_algebra.algorithms.compose import kronecker
-from stl_algebra.exact.catalogue import strassen, winograd
 from stl_kernels import BACKENDS, is_available, ops, stl_matmul
 from stl_kernels.backends import get_backend
 from stl_kernels.backends.cpu import CpuBackend
@@ -168,25 +166,6 @@ def test_blocks_and_chunks_of_the_cpu_layer_do_not_show(size, strided):
     call = Linear(*[f.cpu() for f in floats], *plain, strided, None, "cpu")
     for workspace, chunk in ((1, 1), (1, 1 << 20), (1 << 20, 1), (20_000, 2_000)):
         backend = CpuBackend(workspace, workspace, least_height=3, chunk=chunk)
-        assert ratio(backend.linear(call), expected) < RATIO[torch.float32]
-
-
-@pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
-@pytest.mark.parametrize("size", [(37, 45, 51), (40, 48, 52)], ids=str)
-@pytest.mark.parametrize("bias", [False, True], ids=["no bias", "bias"])
-def test_the_cpu_layer_by_additions(size, strided, bias):
-    algorithm = kronecker(winograd(), strassen())
-    (x, _, w, _, b), (columns, *plain) = operands(size, "4", 49, torch.float32, permuted=False)
-    into, onto = (torch.tensor(f, dtype=torch.float32) for f in (algorithm.encode_x, algorithm.decode))
-    call = Linear(
-        x.cpu(), into, w.cpu(), onto, b.cpu() if bias else None, columns, *plain, strided, None, "cpu"
-    )
-    expected = ops.linear(
-        *[f if f is None else f.double() for f in (call.x, into, call.encoded_w, onto, call.bias)],
-        *(columns, *plain, strided, None, "reference"),
-    )
-    for workspace, chunk in ((1, 1), (20_000, 2_000), (1 << 20, 1 << 20)):
-        backend = CpuBackend(workspace, workspace, least_height=3, chunk=chunk, least=0)
         assert ratio(backend.linear(call), expected) < RATIO[torch.float32]
 
 
