@@ -32,6 +32,7 @@ from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
 from stl_kernels.device.peaks import device_name
 from stl_models.convert import convert_
+from stl_models.metrics import perplexity, spread
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.plan import make_engine, make_plan
 from stl_models.planning.regions import dense_layer
@@ -87,25 +88,6 @@ def embeddings(model: nn.Module, tokenizer: Any, texts: list[str]) -> Tensor:
         mask = batch["attention_mask"][..., None].to(states)
         found.append(nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1))
     return torch.cat(found)
-
-
-@torch.no_grad()
-def perplexity(model: nn.Module, windows: Tensor) -> float:
-    """exp of the mean negative log-likelihood of tokens 2 to the last, each window (n, length) on its own."""
-    total = 0.0
-    for part in torch.split(windows, 4):
-        logits = model(input_ids=part, use_cache=False).logits[:, :-1].float()
-        total += float(
-            nn.functional.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum")
-        )
-    return float(torch.tensor(total / windows[:, 1:].numel()).exp())
-
-
-def spread_windows(tokenizer: Any, text: str, count: int, length: int) -> Tensor:
-    """`count` windows spread evenly over the text."""
-    batches = token_batches(tokenizer, text, length=length, batch=10**6)
-    windows = torch.cat([b["input_ids"] for b in batches])
-    return windows[torch.linspace(0, len(windows) - 1, count).round().long()]
 
 
 def shifted_error(change: Tensor, fitted: Moments, seen: Moments) -> float:
@@ -166,7 +148,8 @@ def run(arguments: argparse.Namespace) -> None:
     evaluation = read_text(arguments.evaluate)
     results = read_results(arguments.out)
     if causal:
-        windows = spread_windows(tokenizer, evaluation, 24, length)
+        parts = token_batches(tokenizer, evaluation, length=length)
+        windows = spread([part["input_ids"] for part in parts], 24)
         results["dense"] = {"perplexity": perplexity(model, windows)}
 
         def judge(converted: nn.Module) -> dict[str, Any]:
