@@ -1,0 +1,34 @@
+"""`run --profile` and `profile`: what they write says which tiles it is for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stl_algebra import load_encoders
+from tests.search.cli.calling import call
+
+
+@pytest.mark.slow
+def test_a_run_on_a_profile_says_so_everywhere(tmp_path):
+    arguments = ["run", "--tile", "2", "--rank", "5", "--profile", "3,1", "--trials", "3", "--out", tmp_path]
+    outcome = call(*arguments, "--matrices", "minilm", "--json")
+    assert outcome.exit_code == 0, outcome.output
+    scores = json.loads(outcome.stdout)["winners"]["5"]
+    assert scores["profile"] == [0.75, 0.25]
+    # Four products of the strongest index lose a quarter.
+    assert scores["nmse_profile"] < 0.25
+    assert {load_encoders(p).profile.shares for p in (tmp_path / "encoders").iterdir()} == {(0.75, 0.25)}
+    words = "profile 0.75,0.25"
+    assert words in (tmp_path / "report.md").read_text()
+    assert f"{words} (closed form)" in (tmp_path / "scores.csv").read_text()
+    assert words in call("frontier", tmp_path).stdout
+    assert words in call("evaluate", tmp_path / "encoders" / "2x2x2-r5.safetensors").stdout
+
+
+def test_profiles_of_layers_are_measured(tmp_path):
+    found = json.loads(call("profile", "--k", "2", "--out", tmp_path / "p.json", "--json").stdout)
+    assert found == json.loads((tmp_path / "p.json").read_text())
+    assert len(found["layers"]) == 4
+    assert found["profile"] == pytest.approx(np.mean(list(found["layers"].values()), axis=0), abs=2e-4)
+    assert "mean" in call("profile").stdout
