@@ -8,20 +8,28 @@ belong here: searching and publishing (`stl_search.frontier`), exact algorithms 
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import lru_cache
 from pathlib import Path
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.compose import permute_format
+from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import EncodersFile, load_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import SORTED
 from stl_algebra.algorithms.tile import TileFormat, as_tile
+from stl_algebra.algorithms.two_level import TwoLevel
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
+from stl_algebra.exact.catalogue import exact_algorithm, is_composed, rank_of_exact
 from stl_algebra.factor_files import FactorFile, read_factors
 
 FOLDER = Path(__file__).parent / "data" / "published"
+#: NMSE of an exact algorithm, at most.
+_ROUNDING = 1e-9
+#: Entries of a tile up to which a companion is found in a moment.
+_LARGEST_COMPANION = 16
 _NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)(-sorted)?")
 #: Profile -> folder below `FOLDER`; "" is white.
 _PROFILES = {"": ".", SORTED: SORTED}
@@ -64,7 +72,10 @@ def encoders_file(tile: TileFormat | str, rank: int, profile: str | None = None)
 
 @lru_cache(maxsize=256)
 def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> BilinearAlgorithm:
-    """The best algorithm that the package has of a format and rank; at the exact rank, the exact one.
+    """The best algorithm that the package has of a format and rank: published, exact, or a product of two.
+
+    A published format may be asked for with its sides permuted; formats and ranks that are not published are
+    made of two that are, where that gives the rank (`two_levels`).
 
     Args:
         tile: the format, or its spelling: "4x4x4", "4".
@@ -76,22 +87,104 @@ def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> B
         InvalidInput: there is none; lists what there is.
     """
     tile = as_tile(tile)
-    if profile is None and (tile, rank) not in published() and rank == rank_of_exact(tile):
-        return exact_algorithm(tile)
+    if profile is None and (tile, rank) not in published():
+        if rank == rank_of_exact(tile):
+            return exact_algorithm(tile)
+        for own, published_rank in published():
+            if published_rank == rank and sorted((own.n, own.k, own.m)) == sorted((tile.n, tile.k, tile.m)):
+                return permute_format(encoders_file(own, rank).algorithm, tile)
+        products = {p.rank: p for p in two_levels(tile)}
+        if rank in products:
+            return products[rank].flat
     return encoders_file(tile, rank, profile).algorithm
 
 
+@lru_cache(maxsize=64)
+def two_levels(tile: TileFormat | str, dtype: str = "bf16") -> tuple[TwoLevel, ...]:
+    """The best two-level algorithm of every rank that two of the package's algorithms give, by rank.
+
+    The parts are published encoders or exact algorithms. Only products that beat all of smaller rank
+    are kept, up to an exact one.
+
+    Args:
+        tile: the large format.
+        dtype: whose rounding counts: best is least NMSE + c A.
+    """
+    tile = as_tile(tile)
+    best: dict[int, TwoLevel] = {}
+    sides = [[d for d in range(1, side + 1) if side % d == 0] for side in (tile.n, tile.k, tile.m)]
+    for n, k, m in itertools.product(*sides):
+        outer = TileFormat(n, k, m)
+        inner = TileFormat(tile.n // n, tile.k // k, tile.m // m)
+        if 1 in (outer.products, inner.products):
+            continue
+        for one, two in itertools.product(_known(outer), _known(inner)):
+            made = TwoLevel(one, two)
+            old = best.get(made.rank)
+            if old is None or made.scores.total(dtype) < old.scores.total(dtype):
+                best[made.rank] = made
+    kept: list[TwoLevel] = []
+    for rank in sorted(best):
+        if not kept or best[rank].scores.total(dtype) < kept[-1].scores.total(dtype):
+            kept.append(best[rank])
+        if kept[-1].scores.nmse < _ROUNDING:
+            # More products would only amplify rounding less.
+            break
+    return tuple(kept)
+
+
+@lru_cache(maxsize=256)
+def _known(tile: TileFormat) -> tuple[BilinearAlgorithm, ...]:
+    """What the package has of a format: published encoders, sides permuted too, and an exact algorithm."""
+    sides = sorted((tile.n, tile.k, tile.m))
+    ranks = [rank for t, rank in published() if sorted((t.n, t.k, t.m)) == sides]
+    # What is composed itself has its parts in other pairs.
+    exact = () if is_composed(tile) else (rank_of_exact(tile),)
+    return tuple(_part(tile, rank) for rank in sorted({*ranks, *exact}))
+
+
+def _part(tile: TileFormat, rank: int) -> BilinearAlgorithm:
+    """An algorithm as a two-level one has it: amplifications multiply, so exact parts are companions."""
+    algorithm = encoders(tile, rank)
+    small = max(tile.x_size, tile.w_size, tile.y_size) <= _LARGEST_COMPANION
+    return companion(algorithm) if small and rank == rank_of_exact(tile) < tile.products else algorithm
+
+
 def read_encoders(source: str | Path) -> FactorFile:
-    """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32" or
-    "4x4x4-r32-sorted".
+    """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32",
+    "4x4x4-r32-sorted" or, outer and inner, "2x2x2-r7*4x4x4-r36".
 
     A file of that name comes first.
 
     Raises:
         InvalidInput: there is no such file or published algorithm, or the file is none.
     """
+    parts = str(source).split("*")
+    if len(parts) == 2 and all(map(_NAME.fullmatch, parts)) and not Path(source).exists():
+        return FactorFile(Judged.of(two_level(str(source)).flat), "two published with the package")
     match = _NAME.fullmatch(str(source))
     if match is None or Path(source).exists():
         return read_factors(source)
-    algorithm = encoders(match[1], int(match[2]), SORTED if match[3] else None)
-    return FactorFile(Judged.of(algorithm), "published with the package")
+    return FactorFile(Judged.of(_named(str(source))), "published with the package")
+
+
+def _named(name: str) -> BilinearAlgorithm:
+    match = _NAME.fullmatch(name)
+    assert match is not None, name
+    return encoders(match[1], int(match[2]), SORTED if match[3] else None)
+
+
+def two_level(name: str) -> TwoLevel:
+    """A two-level algorithm by its name, outer and inner: "2x2x2-r7*4x4x4-r36".
+
+    Raises:
+        InvalidInput: the name is not of that form, there is no such published algorithm, or one is for sorted
+            features.
+    """
+    matches = [_NAME.fullmatch(part) for part in name.split("*")]
+    if len(matches) != 2 or None in matches:
+        raise InvalidInput("name", expected='two published names, as "2x2x2-r7*4x4x4-r36"', got=repr(name))
+    if any(match is not None and match[3] for match in matches):
+        raise InvalidInput("name", expected="algorithms for white tiles", got=repr(name))
+    outer, inner = (_part(as_tile(m[1]), int(m[2])) for m in matches if m is not None)
+    return TwoLevel(outer, inner)

@@ -7,6 +7,7 @@ from stl_kernels.layers.factors import STLFactors, algorithm_of
 from stl_kernels.layers.functional import encode_weights, stl_matmul
 from stl_kernels.layers.linear import STLLinear
 from stl_kernels.layers.options import LayerOptions
+from stl_kernels.layers.two_level import TwoLevelLinear
 from stl_kernels.speed.peak_measurement import measure_and_store_peaks, measure_peaks
 from stl_kernels.speed.prediction import Prediction, predict
 
@@ -18,6 +19,7 @@ __all__ = [
     "Prediction",
     "STLFactors",
     "STLLinear",
+    "TwoLevelLinear",
     "algorithm_of",
     "common_gpus",
     "encode_weights",

@@ -186,6 +186,11 @@ def rank_of_exact(tile: TileFormat) -> int:
     return _plan(tile)[0]
 
 
+def is_composed(tile: TileFormat) -> bool:
+    """Whether `exact_algorithm(tile)` is put together from those of smaller formats."""
+    return _plan(tile)[1] not in ("seed", "definition")
+
+
 def best_known_ranks() -> dict[str, Any]:
     """What data/best_known_ranks.json holds: "source", "date" and "ranks", slug -> {"Q": rank, "Z": rank}."""
     data: dict[str, Any] = json.loads((_DATA / "best_known_ranks.json").read_text(encoding="utf-8"))

@@ -6,8 +6,10 @@ measuring (`stl_kernels.speed.peak_measurement`).
 
 from __future__ import annotations
 
+from stl_algebra.algorithms.two_level import TwoLevel
 from stl_algebra.errors import InvalidInput
 from stl_algebra.precision import BYTES
+from stl_kernels.contract.tiles import ceil_div
 from stl_kernels.device.peaks import Peaks, common_gpus, load_peaks
 from stl_kernels.device.step_times import Prediction, step_times
 from stl_kernels.layers.functional import Encoders, as_algorithm, check_tiling
@@ -34,7 +36,7 @@ def resolve_peaks(device: Peaks | str) -> Peaks:
 
 def predict(
     shape: tuple[int, int, int],
-    encoders: Encoders,
+    encoders: Encoders | TwoLevel,
     dtype: str = "bfloat16",
     device: Peaks | str = "H200",
     *,
@@ -44,7 +46,7 @@ def predict(
 
     Args:
         shape: (N, K, M).
-        encoders: the algorithm.
+        encoders: the algorithm; two levels are predicted as `TwoLevelLinear` runs them.
         dtype: "float32", "float16" or "bfloat16".
         device: "cpu" or "cuda" for the peaks measured on this machine, a name in the table of common GPUs
             (data-sheet rates: an upper bound for real hardware), or peaks. Only data sheets predict the fused
@@ -60,6 +62,27 @@ def predict(
     if len(shape) != 3 or min(shape) < 1:
         raise InvalidInput("shape", expected="(N, K, M), all at least 1", got=shape)
     check_tiling(tiling)
+    if isinstance(encoders, TwoLevel):
+        return _two_levels(shape, encoders, peaks, dtype, tiling)
     algorithm = as_algorithm(encoders)
     t = algorithm.tile
     return step_times(shape, (t.n, t.k, t.m), algorithm.rank, peaks, dtype, tiling)
+
+
+def _two_levels(
+    shape: tuple[int, int, int], algorithm: TwoLevel, peaks: Peaks, dtype: str, tiling: str
+) -> Prediction:
+    """r1 calls of the inner algorithm, and passes over memory for the sums of blocks around them."""
+    (rows, inner, columns), t, count = shape, algorithm.outer.tile, algorithm.outer.rank
+    part = (ceil_div(rows, t.n), ceil_div(inner, t.k), ceil_div(columns, t.m))
+    u = algorithm.inner.tile
+    one = step_times(part, (u.n, u.k, u.m), algorithm.inner.rank, peaks, dtype, tiling)
+    whole = step_times(shape, (t.n, t.k, t.m), count, peaks, dtype, tiling)
+    return Prediction(
+        encode=whole.encode + count * one.encode,
+        core=count * one.core,
+        decode=count * one.decode + whole.decode,
+        dense=whole.dense,
+        source=one.source,
+        fused=count * one.fused + whole.decode,
+    )

@@ -19,7 +19,7 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
-from stl_search.trials.polish import Polish, polish
+from stl_search.trials.polish import Polish, can_polish, polish
 from stl_search.trials.prune import best_different, removals
 
 
@@ -32,7 +32,7 @@ class Descent:
         branch: removals of each that are tried; with 0, what is known of each rank is polished, no more.
         sweeps: of ALS after a removal, before it is polished.
         probing: iterations for every removal, 0 for none.
-        finishing: iterations for the best of a rank.
+        finishing: iterations for the best of a rank; sweeps of ALS above `polish.LARGEST_ORDER`.
     """
 
     width: int = 4
@@ -92,20 +92,20 @@ def descend(
     colour = None if profile is None else profile.colour(tile)
     target = Target.of(tile, rounding_constant(dtype), colour)
     like = known[highest][0]
-    beam = polish(target, to_batch(list(known[highest]), colour), Polish(how.finishing))
+    beam = _finished(target, to_batch(list(known[highest]), colour), Polish(how.finishing))
     for rank in range(highest - 1, lowest - 1, -1):
         own = to_batch(list(known[rank]), colour) if known.get(rank) else None
         before = float("inf") if own is None else float(objective(target, own).min())
         grown = own
         if how.branch:
             grown = als(target, removals(target, beam, how.branch), how.sweeps, (1e-4, 1e-7))
-            if how.probing:
+            if how.probing and can_polish(grown):
                 grown = polish(target, grown, Polish(how.probing, 1e-3))
             grown = _joined(grown, own)
         elif grown is None:
             continue
         beam = best_different(target, grown, how.width)
-        beam = best_different(target, polish(target, beam, Polish(how.finishing)), how.width)
+        beam = best_different(target, _finished(target, beam, Polish(how.finishing)), how.width)
         first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
         origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
         start = like.renamed(f"{tile.slug}-r{rank}", origin)
@@ -113,6 +113,13 @@ def descend(
             start = fitted_to(start, profile)
         steps = (f"descent {highest} -> {rank} at {dtype}",)
         yield Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
+
+
+def _finished(target: Target, factors: Batch, how: Polish) -> Batch:
+    """Polished; by as many alternating sweeps where the format and rank are too large for that."""
+    if can_polish(factors):
+        return polish(target, factors, how)
+    return als(target, factors, how.iterations, (1e-6, 1e-9))
 
 
 def _joined(one: Batch, other: Batch | None) -> Batch:

@@ -31,6 +31,11 @@ class Polish:
     damping: float = 1e-4
 
 
+def can_polish(factors: Batch) -> bool:
+    """Whether a batch is small enough for Levenberg-Marquardt."""
+    return factors[0].shape[1] * sum(f.shape[2] for f in factors) <= LARGEST_ORDER
+
+
 def polish(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
     """Each candidate of a batch, improved; one that is not is returned as it was.
 
@@ -42,8 +47,7 @@ def polish(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
         factors: (B, r, nk), (B, r, km), (B, r, nm).
         how: iterations and first damping.
     """
-    order = factors[0].shape[1] * sum(f.shape[2] for f in factors)
-    if order > LARGEST_ORDER:
+    if not can_polish(factors):
         return factors
     fit = cp_levenberg_marquardt(
         target.tensor,
