@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from stl_algebra.errors import StlError
 from stl_algebra.files import write_atomically
 from stl_kernels.device.peaks import device_name
+from stl_models.comparison import measured_seconds
 from stl_models.convert import convert_
 from stl_models.metrics import perplexity, spread
 from stl_models.planning.config import ConversionConfig
@@ -147,9 +148,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     evaluation = read_text(arguments.evaluate)
     results = read_results(arguments.out)
+    parts = token_batches(tokenizer, evaluation, length=length)
+    windows = spread([part["input_ids"] for part in parts], 24)
     if causal:
-        parts = token_batches(tokenizer, evaluation, length=length)
-        windows = spread([part["input_ids"] for part in parts], 24)
         results["dense"] = {"perplexity": perplexity(model, windows)}
 
         def judge(converted: nn.Module) -> dict[str, Any]:
@@ -191,7 +192,10 @@ def run(arguments: argparse.Namespace) -> None:
                     kept = sum(b["repaired"] for b in report.blocks.values())
                     errors = statistics.median(report.errors.values())
                     done = {"ratios": report.ratios, "repaired_blocks": kept, "median_fitted_error": errors}
+                    if arguments.times:
+                        done["times"] = measured_seconds(model, converted, windows, config)
                     if arguments.steps:
+                        done["before_distillation"] = judge(converted)
                         done["distillation"] = distil(
                             converted, model, batches, steps=arguments.steps
                         ).as_json()
@@ -205,7 +209,9 @@ def run(arguments: argparse.Namespace) -> None:
                     results[name] = measure(convert, judge)
                 except StlError as error:
                     results[name] = {"error": str(error)}
-                short = {k: v for k, v in results[name].items() if k not in ("ratios", "distillation")}
+                short = {
+                    k: v for k, v in results[name].items() if k not in ("ratios", "distillation", "times")
+                }
                 print(name, short, f"core {results[name].get('ratios', {}).get('core', 0):.3f}", flush=True)
                 write(arguments.out, results)
 
@@ -281,6 +287,7 @@ def main() -> None:
         sub.add_argument("--rows", type=int, default=0)
         sub.add_argument("--steps", type=int, default=0)
         sub.add_argument("--layers", action="store_true")
+        sub.add_argument("--times", action="store_true", help="of dense and converted, batch 32 x 128")
         sub.add_argument("--set", default="{}", help="further fields of the configuration, JSON")
         sub.add_argument("--out", type=Path, default=Path("results/models") / f"{name}.json")
     timing = commands.add_parser("time")
