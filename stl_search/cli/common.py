@@ -21,6 +21,7 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -80,14 +81,15 @@ class Group(click.Group):
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress]:
-    """A bar on stderr; yields (what, done, of) -> None."""
+def progress_bar(label: str, *, remaining: bool = False) -> Iterator[Progress]:
+    """A bar on stderr; yields (what, done, of) -> None. The time that remains, for steps of one length."""
     with bars.Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        *([TextColumn("left"), TimeRemainingColumn()] if remaining else []),
         console=err,
         transient=True,
         disable=not err.is_terminal,

@@ -1,0 +1,178 @@
+"""Training from nothing on CIFAR-10, dense, with STL layers, and the plain ways to the same multiplications.
+
+    python -m benchmarks.training --data cifar10.npz
+
+One recipe for all arms: a small T2T-ViT on 32 x 32 images. Every run is written to results/training/ when it
+is finished, checkpoints lie in --work: the same command goes on where it was stopped. `--draw` makes the
+picture again. What does not belong here: how to train (`stl_models.training`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import shlex
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stl_algebra.files import write_atomically
+from stl_kernels import LayerOptions
+from stl_kernels.speed.timing import environment
+from stl_models.training.parameters import Rates
+from stl_models.training.replacing import TrainingOptions
+from stl_models.training.vision import VisionRecipe, train_vision
+from stl_models.vision.images import read_images
+
+RECIPE = VisionRecipe(
+    model="t2t-vit-small-32",
+    # The reference backend's products are the fastest of the CPU's for training.
+    options=TrainingOptions(
+        initialisation="draw", layer=LayerOptions(row_grouping="sequence", backend="reference")
+    ),
+    rates=Rates(lr=1e-3, weight_decay=0.05, decay="map"),
+    batch=64,
+    warmup=0.5,
+)
+#: Name -> (what differs from the recipe, number of seeds), most telling first.
+ARMS: dict[str, tuple[dict[str, Any], int]] = {
+    "dense": ({"linear": "dense"}, 2),
+    "stl 24": ({"linear": "stl", "rank": 24}, 2),
+    "narrow, core of 24": ({"linear": "narrow", "rank": 24}, 2),
+    "low rank, core of 24": ({"linear": "low-rank", "rank": 24}, 1),
+    "narrow, everything of 24": ({"linear": "narrow", "rank": 24, "matched": "everything"}, 2),
+    # Exact: it starts as the dense layers.
+    "stl 49": ({"linear": "stl", "rank": 49, "options": replace(RECIPE.options, initialisation="encode")}, 1),
+    "stl 32": ({"linear": "stl", "rank": 32}, 1),
+    "stl 16": ({"linear": "stl", "rank": 16}, 1),
+}
+
+
+def runs() -> list[tuple[str, str, VisionRecipe]]:
+    """(key, arm, recipe), all arms with the first seed before any with the second."""
+    found = []
+    for seed in range(max(count for _, count in ARMS.values())):
+        for arm, (changes, count) in ARMS.items():
+            if seed < count:
+                found.append((f"{arm}, seed {seed}", arm, replace(RECIPE, seed=seed, **changes)))
+    return found
+
+
+def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every arm: mean accuracy and its 95% interval over seeds, multiplications, parameters, time.
+
+    The deviation between seeds is pooled over the arms that have several, whose degrees of freedom add up;
+    an arm's interval is mean +- t deviation / sqrt(seeds). It says nothing of other test images: `wilson` of
+    a run does.
+    """
+    from scipy.stats import t as student
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for one in results.values():
+        groups.setdefault(one["arm"], []).append(one)
+    squares, freedom = 0.0, 0
+    for found in groups.values():
+        values = [one["accuracy"] for one in found]
+        mean = sum(values) / len(values)
+        squares += sum((v - mean) ** 2 for v in values)
+        freedom += len(values) - 1
+    deviation = math.sqrt(squares / freedom) if freedom else None
+    out = {}
+    for arm, found in groups.items():
+        mean = sum(one["accuracy"] for one in found) / len(found)
+        half = None
+        if deviation is not None:
+            half = float(student.ppf(0.975, freedom)) * deviation / math.sqrt(len(found))
+        out[arm] = {
+            "accuracy": mean,
+            "interval_of_seeds": None if half is None else [mean - half, mean + half],
+            "wilson_of_first_seed": found[0]["interval"],
+            "seeds": len(found),
+            "core": found[0]["multiplications"]["model"]["core"],
+            "everything": found[0]["multiplications"]["model"]["everything"],
+            "ratios": found[0]["multiplications"]["ratios"],
+            "parameters": found[0]["multiplications"]["model"]["parameters"],
+            "seconds_an_epoch": sum(one["seconds_an_epoch"] for one in found) / len(found),
+        }
+    return out
+
+
+def draw(document: dict[str, Any]) -> bytes:
+    """Accuracy against multiplications of an image, linear layers' products on the left, all on the right."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    colours = {"dense": "black", "stl": "C0", "narrow": "C1", "low": "C2"}
+    for axes, key, title in (
+        (left, "core", "products of the linear layers alone"),
+        (right, "everything", "encoding, decoding and attention too"),
+    ):
+        for arm, values in document["summary"].items():
+            low, high = values["interval_of_seeds"] or values["wilson_of_first_seed"]
+            kind = arm.split()[0].rstrip(",")
+            share = 100 * values["accuracy"]
+            bars = [[share - 100 * low], [100 * high - share]]
+            axes.errorbar(values[key] / 1e6, share, yerr=bars, fmt="o", color=colours[kind], capsize=3)
+            axes.annotate(
+                arm.removesuffix(" of 24"), (values[key] / 1e6, share), xytext=(5, 4),
+                textcoords="offset points", fontsize=7,
+            )  # fmt: skip
+        axes.set_xlim(left=0)
+        axes.set_xlabel(f"million multiplications an image: {title}", fontsize=8)
+    left.set_ylabel("test accuracy, %")
+    title = f"{document['data']}, {document['epochs']} epochs, one recipe; bars: 95% over seeds"
+    figure.suptitle(title, fontsize=9)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=130)
+    return out.getvalue()
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--data", type=Path, help="npz or folder, see stl_models.vision.images")
+    parser.add_argument("--name", default="CIFAR-10 (JPEG copy)", help="of the data, for the record")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--images", type=int, help="train on the first so many images")
+    parser.add_argument("--out", type=Path, default=Path("results/training/cifar10.json"))
+    parser.add_argument("--work", type=Path, default=Path("training-runs"), help="for checkpoints")
+    parser.add_argument("--draw", action="store_true", help="only the picture of --out")
+    given = parser.parse_args()
+    document = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {"runs": {}}
+    if not given.draw:
+        if given.data is None:
+            parser.error("--data is needed")
+        torch.set_num_threads(1)
+        data = read_images(given.data, limit=given.images)
+        words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+        command = shlex.join(["python", "-m", "benchmarks.training", *words])
+        document |= {
+            "data": given.name,
+            "epochs": given.epochs,
+            "environment": environment(str(torch.device("cpu")), command),
+        }
+        for key, arm, recipe in runs():
+            if key in document["runs"]:
+                continue
+            start = time.process_time()
+            folder = given.work / key.replace(", ", "-").replace(" ", "-")
+            found = train_vision(replace(recipe, epochs=given.epochs), data, folder)
+            cpu = time.process_time() - start
+            document["runs"][key] = {"arm": arm, **found, "cpu_seconds_of_last_start": cpu}
+            document["summary"] = summary(document["runs"])
+            write_atomically(given.out, json.dumps(document, indent=1) + "\n")
+            print(f"{key}: {100 * found['accuracy']:.2f}%, {cpu:.0f} CPU s", flush=True)
+    write_atomically(given.out.with_suffix(".png"), draw(document))
+    print(given.out.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

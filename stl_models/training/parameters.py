@@ -1,0 +1,122 @@
+"""What the optimiser gets: groups with their own learning rate and decay, and decay of the effective map.
+
+Encoded weights have no natural length: the same map may be encoded by longer or shorter ones in other bases
+of the same algorithm. Decay on them is therefore one of two things, and which one is said: on the encoded
+weights as they are, or on the map that they amount to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stl_algebra.errors import InvalidInput
+from stl_kernels import STLFactors, STLLinear
+from stl_kernels.layers.effective import map_metric
+from stl_models.training.replacing import along_weights
+
+DECAYS = ("encoded", "map")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates and weight decay.
+
+    Attributes:
+        lr: of dense weights, biases and norms.
+        encoded_lr: of encoded weights, None for `lr`.
+        factor_lr: of trained factors, None for `lr`.
+        weight_decay: of dense matrices and of encoded weights; biases and norms have none.
+        factor_decay: of trained factors.
+        decay: what weight decay means for encoded weights: "encoded", z <- (1 - lr decay) z; or "map",
+            z <- z - lr decay G z, the gradient of |effective map|^2 / 2n (`map_metric`). Both are decoupled
+            from the gradient, as in AdamW.
+
+    Raises:
+        InvalidInput: a negative rate, or no such decay.
+    """
+
+    lr: float = 1e-3
+    encoded_lr: float | None = None
+    factor_lr: float | None = None
+    weight_decay: float = 0.05
+    factor_decay: float = 0.0
+    decay: str = "map"
+
+    def __post_init__(self) -> None:
+        if self.decay not in DECAYS:
+            raise InvalidInput("decay", expected=f"one of {', '.join(DECAYS)}", got=repr(self.decay))
+        for name in ("lr", "encoded_lr", "factor_lr", "weight_decay", "factor_decay"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InvalidInput(name, expected="a number of at least 0", got=value)
+
+
+def parameter_groups(model: nn.Module, rates: Rates) -> list[dict[str, Any]]:
+    """Groups for a torch optimiser, each with a `name`; every trained parameter is in one of them.
+
+    "encoded", "factors", "weights" (two axes or more) and "others"; empty ones are left out. With decay of
+    the map the encoded group's own decay is zero: `MapDecay` does it.
+    """
+    kinds: dict[int, str] = {}
+    for module in model.modules():
+        if isinstance(module, STLLinear):
+            kinds[id(module.encoded_w)] = "encoded"
+        elif isinstance(module, STLFactors):
+            kinds |= {id(p): "factors" for p in module.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {"encoded": [], "factors": [], "weights": [], "others": []}
+    for p in model.parameters():
+        if p.requires_grad:
+            # A class token (1, 1, width) is a vector.
+            otherwise = "weights" if max(p.shape, default=1) < p.numel() else "others"
+            groups[kinds.get(id(p), otherwise)].append(p)
+    encoded_decay = 0.0 if rates.decay == "map" else rates.weight_decay
+    values = {
+        "encoded": (rates.lr if rates.encoded_lr is None else rates.encoded_lr, encoded_decay),
+        "factors": (rates.lr if rates.factor_lr is None else rates.factor_lr, rates.factor_decay),
+        "weights": (rates.lr, rates.weight_decay),
+        "others": (rates.lr, 0.0),
+    }
+    return [
+        {"name": name, "params": found, "lr": values[name][0], "weight_decay": values[name][1]}
+        for name, found in groups.items()
+        if found
+    ]
+
+
+class MapDecay:
+    """Decay of the effective maps of a model's STL layers, a step before each of the optimiser's.
+
+    Args:
+        model: whose layers.
+        weight_decay: of the map, multiplied with the learning rate of the layer's group.
+        encode_w: (r, k*m), where gradients are taken along the weights ("weight" in `TrainingOptions`): the
+            decay's is taken along them too.
+    """
+
+    def __init__(self, model: nn.Module, weight_decay: float, encode_w: Tensor | None = None) -> None:
+        self.layers = [m for m in model.modules() if isinstance(m, STLLinear)]
+        self.weight_decay, self.encode_w = weight_decay, encode_w
+
+    def attach(self, optimiser: torch.optim.Optimizer) -> Any:
+        """Run before every step of the optimiser; returns torch's handle, which removes it again."""
+        rates = {id(p): group for group in optimiser.param_groups for p in group["params"]}
+        return optimiser.register_step_pre_hook(lambda *_: self._step(rates))
+
+    @torch.no_grad()
+    def _step(self, groups: Mapping[int, Mapping[str, Any]]) -> None:
+        for layer in self.layers:
+            if id(layer.encoded_w) in groups:
+                step = self.gradient(layer)
+                rate = groups[id(layer.encoded_w)]["lr"] * self.weight_decay
+                layer.encoded_w.sub_(step, alpha=rate)
+
+    def gradient(self, layer: STLLinear) -> Tensor:
+        """G z, (r, L, J): the derivative of |effective map|^2 / 2n by the encoded weights."""
+        z = layer.encoded_w.detach()
+        found = (map_metric(layer.factors).detach() @ z.flatten(1)).view_as(z)
+        return found if self.encode_w is None else along_weights(found, self.encode_w)
