@@ -7,7 +7,6 @@ weights as they are, or on the map that they amount to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +103,12 @@ class MapDecay:
 
     def attach(self, optimiser: torch.optim.Optimizer) -> Any:
         """Run before every step of the optimiser; returns torch's handle, which removes it again."""
-        rates = {id(p): group for group in optimiser.param_groups for p in group["params"]}
-        return optimiser.register_step_pre_hook(lambda *_: self._step(rates))
+        return optimiser.register_step_pre_hook(lambda given, *_: self._step(given))
 
     @torch.no_grad()
-    def _step(self, groups: Mapping[int, Mapping[str, Any]]) -> None:
+    def _step(self, optimiser: torch.optim.Optimizer) -> None:
+        # Read at every step: loading a state replaces the groups.
+        groups = {id(p): group for group in optimiser.param_groups for p in group["params"]}
         for layer in self.layers:
             if id(layer.encoded_w) in groups:
                 step = self.gradient(layer)
