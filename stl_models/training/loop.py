@@ -116,7 +116,7 @@ def fit(
     """
     check_writable(folder)
     optimiser = torch.optim.AdamW(parameter_groups(model, loop.rates), lr=loop.rates.lr)
-    if loop.rates.decay == "map":
+    if loop.rates.decay == "map" and loop.rates.weight_decay:
         MapDecay(model, loop.rates.weight_decay).attach(optimiser)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, loop.factor)
     modules: dict[str, nn.Module] = {"model": model}
@@ -194,6 +194,11 @@ def process() -> tuple[int, int]:
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Seed torch for one step of one process."""
     torch.manual_seed(zlib.crc32(f"{seed} {step} {rank}".encode()))
+
+
+def generator_of(what: str, seed: int, number: int) -> torch.Generator:
+    """A generator on the CPU that follows from its name, the seed and a number."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{what} {seed} {number}".encode()))
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:

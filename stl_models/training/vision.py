@@ -6,7 +6,6 @@ What does not belong here: the steps (`loop`), the layers (`replacing`, `control
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from stl_algebra.progress import Progress
 from stl_kernels import LayerOptions, STLLinear
 from stl_models.training.controls import count_image, low_rank_linears_, narrowed
 from stl_models.training.counting import ratios
-from stl_models.training.loop import Loop, fit, process
+from stl_models.training.loop import Loop, fit, generator_of, process
 from stl_models.training.parameters import Rates
 from stl_models.training.replacing import TrainingOptions, replace_linears_
 from stl_models.vision.images import ImageSet, mixed
@@ -184,9 +183,9 @@ def train_vision(
 
     def loss_of(runner: nn.Module, step: int) -> Tensor:
         epoch, place = divmod(step, per_epoch)
-        order = torch.randperm(count, generator=_generator(recipe.seed, epoch))
+        order = torch.randperm(count, generator=generator_of("order", recipe.seed, epoch))
         mine = order[place * recipe.batch : (place + 1) * recipe.batch][rank::processes]
-        generator = _generator(recipe.seed, (step + 1) * processes + rank, "augmentation")
+        generator = generator_of("augmentation", recipe.seed, (step + 1) * processes + rank)
         images = data.normalised(data.train.batch(mine, generator).to(device))
         targets = F.one_hot(data.train.labels[mine], len(data.names)).float().to(device)
         if recipe.mixup:
@@ -232,7 +231,3 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     centre = share + z * z / (2 * count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return (centre - half) / (1 + z * z / count), (centre + half) / (1 + z * z / count)
-
-
-def _generator(seed: int, number: int, what: str = "order") -> torch.Generator:
-    return torch.Generator().manual_seed(zlib.crc32(f"{what} {seed} {number}".encode()))
