@@ -1,10 +1,10 @@
-"""A causal language model fine-tuned on one text: STL layers beside fixed 2:4 masks and LoRA, the same budget.
+"""A causal language model fine-tuned on one text: STL layers beside fixed 2:4 masks and LoRA.
 
     python -m benchmarks.fine_tuning --model SmolLM2-135M --text TEXT --evaluate TEXT
 
 Every arm sees the same windows in the same order; each has the learning rate of `ARMS`, which was not
-searched. Written after every arm, and gone on with where it was stopped. What does not belong here: how to train
-(`stl_models.training.language`).
+searched. Written after every arm, and gone on with where it was stopped. What does not belong here: training
+itself (`stl_models.training.language`).
 """
 
 from __future__ import annotations
