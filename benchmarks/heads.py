@@ -2,9 +2,9 @@
 
     python -m benchmarks.heads --data cifar10.npz --checkpoint dense-seed-0/checkpoint.safetensors
 
-On the features of a model that `benchmarks.training` trained: the last layer by `DynamicLeastSquares`, fed
-in batches, beside Adam on the same squared loss; an overparametrised ReLU head on few images by `GaussNewton`
-beside Adam. Both get the same CPU seconds, Adam the best of several learning rates, chosen on the loss that is
+On the features of a model that `benchmarks.training` trained. The last layer: `DynamicLeastSquares`, fed in
+batches, beside Adam on the same squared loss. An overparametrised ReLU head on few images: `GaussNewton` beside
+Adam. Both get the same CPU seconds, Adam the best of several learning rates, chosen on the loss that is
 minimised. Results go to results/training/heads.json.
 """
 
