@@ -4,7 +4,7 @@
 
 On the features of a model that `benchmarks.training` trained. The last layer: `DynamicLeastSquares`, fed in
 batches, beside Adam on the same squared loss. An overparametrised ReLU head on few images: `GaussNewton`
-beside Adam. Both get the same CPU seconds, Adam the best of several learning rates, chosen on the loss that is
+beside Adam. Both get the same CPU seconds; Adam has the best of several learning rates by the loss that is
 minimised. Results go to results/training/heads.json.
 """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -181,13 +182,23 @@ def train_vision(
     )
     rank, processes = process()
 
-    def loss_of(runner: nn.Module, step: int) -> Tensor:
+    def read(step: int) -> tuple[Tensor, Tensor]:
         epoch, place = divmod(step, per_epoch)
         order = torch.randperm(count, generator=generator_of("order", recipe.seed, epoch))
         mine = order[place * recipe.batch : (place + 1) * recipe.batch][rank::processes]
         generator = generator_of("augmentation", recipe.seed, (step + 1) * processes + rank)
-        images = data.normalised(data.train.batch(mine, generator).to(device))
-        targets = F.one_hot(data.train.labels[mine], len(data.names)).float().to(device)
+        return data.train.batch(mine, generator), data.train.labels[mine]
+
+    ahead: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+
+    def loss_of(runner: nn.Module, step: int) -> Tensor:
+        # The next batch is read while this one is trained on.
+        now = ahead.pop(step, None)
+        raw, labels = read(step) if now is None else now.result()
+        if step + 1 < loop.steps:
+            ahead[step + 1] = reader.submit(read, step + 1)
+        images = data.normalised(raw.to(device))
+        targets = F.one_hot(labels, len(data.names)).float().to(device)
         if recipe.mixup:
             images, targets = mixed(images, targets, recipe.mixup)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.autocast):
@@ -201,7 +212,8 @@ def train_vision(
         return figures
 
     identity = {"recipe": recipe.as_json(), "images": count}
-    rows = fit(model, loss_of, judge, loop, folder, identity=identity, progress=progress)
+    with ThreadPoolExecutor(1) as reader:
+        rows = fit(model, loss_of, judge, loop, folder, identity=identity, progress=progress)
     found: dict[str, Any] = {"recipe": recipe.as_json(), "multiplications": taken, "rows": rows}
     if rows:
         share, tests = rows[-1]["accuracy"], len(data.test.labels)

@@ -11,7 +11,9 @@ What does not belong here: steps of training.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -94,22 +96,26 @@ class InFiles:
         self.extent, self.channels = (size, size), 3
 
     def batch(self, places: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.stack([self._read(self.files[i], generator) for i in places.tolist()])
+        chances = None if generator is None else torch.rand(len(places), 5, generator=generator).tolist()
+        # Decoding leaves Python's lock.
+        with ThreadPoolExecutor(min(len(places), os.cpu_count() or 1)) as pool:
+            files = [self.files[i] for i in places.tolist()]
+            return torch.stack(list(pool.map(self._read, files, chances or [None] * len(files))))
 
-    def _read(self, path: Path, generator: torch.Generator | None) -> Tensor:
+    def _read(self, path: Path, chances: Sequence[float] | None) -> Tensor:
         image = _open(path.read_bytes(), str(path)).convert("RGB")
         width, height = image.size
-        if generator is None:
+        if chances is None:
             side = min(width, height) * 7 / 8
             box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
         else:
-            box = random_box(width, height, generator)
+            box = random_box(width, height, chances)
         from PIL.Image import Resampling
 
         made = torch.from_numpy(
             np.asarray(image.resize((self.size, self.size), Resampling.BICUBIC, box=box)).copy()
         )
-        mirrored = generator is not None and bool(torch.rand((), generator=generator) < 0.5)
+        mirrored = chances is not None and chances[4] < 0.5
         return (made.flip(1) if mirrored else made).permute(2, 0, 1)
 
 
@@ -128,9 +134,14 @@ def shifted_and_mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
     return picked.permute(0, 3, 1, 2)
 
 
-def random_box(width: int, height: int, generator: torch.Generator) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of a part: 8% to 100% of the area, ratio of sides 3:4 to 4:3."""
-    area, ratio, x, y = torch.rand(4, generator=generator).tolist()
+def random_box(width: int, height: int, chances: Sequence[float]) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of a part: 8% to 100% of the area, ratio of sides 3:4 to 4:3.
+
+    Args:
+        width, height: of the image.
+        chances: uniform in [0, 1): for area, ratio, and place in both directions.
+    """
+    area, ratio, x, y = chances[:4]
     area = (0.08 + 0.92 * area) * width * height
     ratio = (3 / 4) ** (1 - 2 * ratio)
     wide, high = min((area * ratio) ** 0.5, width), min((area / ratio) ** 0.5, height)

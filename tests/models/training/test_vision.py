@@ -4,8 +4,6 @@ import errno
 import json
 import math
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -110,7 +108,7 @@ def test_a_full_disk_at_a_checkpoint_is_said_and_the_last_one_kept(data, tmp_pat
 
 
 def test_it_learns_what_can_be_learnt(data, tmp_path):
-    found = train_vision(replace(RECIPE, epochs=12, mixup=0.0, average=0.0), data, tmp_path)
+    found = train_vision(replace(RECIPE, epochs=6, mixup=0.0, average=0.0), data, tmp_path)
     assert found["rows"][-1]["loss"] < found["rows"][0]["loss"]
     low, high = found["interval"]
     assert low <= found["accuracy"] <= high
@@ -212,31 +210,3 @@ def test_the_command_writes_what_it_says(npz, tmp_path):
     )
     assert bad.exit_code == 2
     assert "data: expected a folder of train/" in bad.output
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(npz, tmp_path):
-    """Started as torchrun starts them; a checkpoint of two goes on in one."""
-    folder = tmp_path / "run"
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("--no-python", sys.executable, "-c", "from stl_search.cli import main; main()"),
-        *(
-            "train",
-            "vision",
-            "--data",
-            str(npz),
-            "--out",
-            str(folder),
-            *ARGUMENTS,
-            "--device",
-            "cpu",
-            "--json",
-        ),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr
-    # One of them speaks.
-    result = json.loads(done.stdout)
-    assert result["rows"][-1]["step"] == 4
-    assert {p.name for p in folder.iterdir()} == {CHECKPOINT, "log.csv", "result.json", "curve.png"}

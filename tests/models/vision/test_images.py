@@ -143,9 +143,8 @@ def test_shifts_and_mirror_images_move_pixels_and_make_none():
 
 
 def test_boxes_lie_in_the_image_and_blends_keep_the_mass_of_targets():
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(50):
-        left, top, right, bottom = random_box(30, 20, generator)
+    for chances in RNG.random((50, 5)).tolist():
+        left, top, right, bottom = random_box(30, 20, chances)
         assert 0 <= left < right <= 30 + 1e-6
         assert 0 <= top < bottom <= 20 + 1e-6
         assert (right - left) * (bottom - top) <= 600 + 1e-6
