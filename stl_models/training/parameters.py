@@ -7,6 +7,7 @@ weights as they are, or on the map that they amount to.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +28,15 @@ class Rates:
 
     Attributes:
         lr: of dense weights, biases and norms.
-        encoded_lr: of encoded weights, None for `lr`.
+        encoded_lr: of encoded weights; None for `lr` times `step_scale` of the layer's factors, with which
+            steps of Adam move the layers' maps about as far as they move dense weights.
         factor_lr: of trained factors, None for `lr`.
         weight_decay: of dense matrices and of encoded weights; biases and norms have none.
         factor_decay: of trained factors.
-        decay: what weight decay means for encoded weights: "encoded", z <- (1 - lr decay) z; or "map",
-            z <- z - lr decay G z, the gradient of |effective map|^2 / 2n (`map_metric`). Both are decoupled
+        decay: what weight decay means for encoded weights: "encoded", z <- (1 - lr decay) z, which shrinks
+            the map, linear in z, by the same factor as it shrinks dense weights; or "map",
+            z <- z - encoded_lr decay G z, the gradient of |effective map|^2 / 2n (`map_metric`), which
+            shrinks directions of z that the map feels most by up to 27 times as much. Both are decoupled
             from the gradient, as in AdamW.
 
     Raises:
@@ -44,7 +48,7 @@ class Rates:
     factor_lr: float | None = None
     weight_decay: float = 0.05
     factor_decay: float = 0.0
-    decay: str = "map"
+    decay: str = "encoded"
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:
@@ -58,33 +62,52 @@ class Rates:
 def parameter_groups(model: nn.Module, rates: Rates) -> list[dict[str, Any]]:
     """Groups for a torch optimiser, each with a `name`; every trained parameter is in one of them.
 
-    "encoded", "factors", "weights" (two axes or more) and "others"; empty ones are left out. With decay of
-    the map the encoded group's own decay is zero: `MapDecay` does it.
+    "encoded" (one for every rate), "factors", "weights" (two axes or more) and "others"; empty ones are left
+    out. With decay of the map the encoded groups' own decay is zero: `MapDecay` does it.
     """
     kinds: dict[int, str] = {}
+    encoded: dict[float, list[nn.Parameter]] = {}
     for module in model.modules():
-        if isinstance(module, STLLinear):
+        if isinstance(module, STLLinear) and module.encoded_w.requires_grad:
             kinds[id(module.encoded_w)] = "encoded"
+            own = rates.encoded_lr
+            rate = rates.lr * step_scale(module.factors) if own is None else own
+            encoded.setdefault(rate, []).append(module.encoded_w)
         elif isinstance(module, STLFactors):
             kinds |= {id(p): "factors" for p in module.parameters()}
-    groups: dict[str, list[nn.Parameter]] = {"encoded": [], "factors": [], "weights": [], "others": []}
+    groups: dict[str, list[nn.Parameter]] = {"factors": [], "weights": [], "others": []}
     for p in model.parameters():
-        if p.requires_grad:
+        if p.requires_grad and kinds.get(id(p)) != "encoded":
             # A class token (1, 1, width) is a vector.
             otherwise = "weights" if max(p.shape, default=1) < p.numel() else "others"
             groups[kinds.get(id(p), otherwise)].append(p)
-    encoded_decay = 0.0 if rates.decay == "map" else rates.weight_decay
     values = {
-        "encoded": (rates.lr if rates.encoded_lr is None else rates.encoded_lr, encoded_decay),
         "factors": (rates.lr if rates.factor_lr is None else rates.factor_lr, rates.factor_decay),
         "weights": (rates.lr, rates.weight_decay),
         "others": (rates.lr, 0.0),
     }
-    return [
+    tiles = [
+        # torch multiplies decay with the group's rate, and z shrinks as dense weights do.
+        {"name": "encoded", "params": found, "lr": rate,
+         "weight_decay": rates.weight_decay * rates.lr / rate if rates.decay == "encoded" and rate else 0.0}
+        for rate, found in encoded.items()
+    ]  # fmt: skip
+    return tiles + [
         {"name": name, "params": found, "lr": values[name][0], "weight_decay": values[name][1]}
         for name, found in groups.items()
         if found
     ]
+
+
+@torch.no_grad()
+def step_scale(factors: STLFactors) -> float:
+    """sqrt(k m / tr G), G = `map_metric`: what makes steps on encoded weights as long as on dense ones.
+
+    Steps of plus or minus lr in every entry, as Adam's at first, move a tile's dense weight by lr sqrt(k m).
+    The same on encoded weights moves the map, per row of the tile, by lr sqrt(tr G) in the mean over signs: 7
+    times as far for the published encoders of r = 24, whose G has a trace of 750.
+    """
+    return math.sqrt(factors.tile.w_size / float(map_metric(factors).trace()))
 
 
 class MapDecay:

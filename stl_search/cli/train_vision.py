@@ -56,7 +56,7 @@ from stl_search.cli.common import echo_json, json_option, out, progress_bar
     "--decay-of",
     "decay",
     type=click.Choice(["map", "encoded"]),
-    default="map",
+    default="encoded",
     show_default=True,
     help="What weight decay means for STL layers.",
 )
@@ -70,7 +70,7 @@ from stl_search.cli.common import echo_json, json_option, out, progress_bar
     help="Images a step, all processes together.",
 )
 @click.option("--lr", type=float, default=5e-4, show_default=True)
-@click.option("--encoded-lr", type=float, help="Of encoded weights; --lr by default.")
+@click.option("--encoded-lr", type=float, help="Of encoded weights; by default one that makes steps as long.")
 @click.option("--factor-lr", type=float, help="Of trained factors; --lr by default.")
 @click.option("--weight-decay", type=float, default=0.03, show_default=True)
 @click.option("--warmup", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Epochs.")

@@ -22,7 +22,7 @@ from stl_models.training.parallel import processes
 from stl_models.training.vision import VisionRecipe, train_vision
 from stl_models.vision.images import read_images
 
-RATES = Rates(lr=0.1, weight_decay=0.1)
+RATES = Rates(lr=0.1, weight_decay=0.1, decay="map")
 RECIPE = VisionRecipe(
     linear="stl", epochs=1, batch=8, warmup=0.0,
     options=TrainingOptions(layer=LayerOptions(row_grouping="batch", backend="reference")),

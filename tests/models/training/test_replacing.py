@@ -15,6 +15,7 @@ from stl_models.training import MapDecay, Rates, parameter_groups, random_encode
 from stl_models.training.replacing import along_weights
 
 STEPS, RATE, DECAY = 50, 0.05, 0.02
+RATES = Rates(lr=RATE, encoded_lr=RATE, weight_decay=DECAY, decay="map")
 
 
 def network(seed=0, dtype=torch.float64):
@@ -42,14 +43,14 @@ def train(model, optimiser):
 
 def train_dense():
     model = network()
-    groups = parameter_groups(model, Rates(lr=RATE, weight_decay=DECAY))
+    groups = parameter_groups(model, RATES)
     return train(model, torch.optim.SGD(groups, RATE)), model
 
 
 def train_exact(gradient):
     model = network()
     replace_linears_(model, "4x4x4-r49", gradient=gradient)
-    optimiser = torch.optim.SGD(parameter_groups(model, Rates(lr=RATE, weight_decay=DECAY)), RATE)
+    optimiser = torch.optim.SGD(parameter_groups(model, RATES), RATE)
     encode_w = None
     if gradient == "weight":
         encode_w = encoder_of("4x4x4-r49")
@@ -185,6 +186,23 @@ def test_factors_are_frozen_trained_by_layer_or_shared():
         if pairs:
             assert groups["factors"]["lr"] == 1e-5
             assert groups["factors"]["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("rank", [24, 49])
+def test_steps_on_encoded_weights_are_as_long_as_on_dense_ones(rank):
+    """Random signs in every entry; and decay shrinks map and dense weights alike."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)).double()
+    replace_linears_(model, f"4x4x4-r{rank}", skip=("1",))
+    rates = Rates(lr=1e-2, weight_decay=0.3)
+    groups = {g["name"]: g for g in parameter_groups(model, rates)}
+    before, layer = model[0].effective_map(), model[0]
+    with torch.no_grad():
+        layer.encoded_w.add_(torch.randn_like(layer.encoded_w).sign(), alpha=groups["encoded"]["lr"])
+    moved = (layer.effective_map() - before).norm() / layer.tile.n**0.5
+    assert float(moved) == pytest.approx(1e-2 * 64, rel=0.05)
+    for group in ("encoded", "weights"):
+        assert groups[group]["lr"] * groups[group]["weight_decay"] == pytest.approx(3e-3)
 
 
 def test_gradients_of_weights_and_factors_are_those_of_differences():
