@@ -2,9 +2,10 @@
 
     python -m benchmarks.training --data cifar10.npz
 
-One recipe for all arms: a small T2T-ViT on 32 x 32 images. Every run is written to results/training/ when it
-is finished, checkpoints lie in --work: the same command goes on where it was stopped. `--draw` makes the
-picture again. What does not belong here: how to train (`stl_models.training`).
+One recipe for all arms: a small T2T-ViT on 32 x 32 images. Learning rates are tried before, on training
+images alone: one for dense layers, and for encoded weights one that all ranks share. Every run is written to
+results/training/ when it is finished, checkpoints lie in --work: the same command goes on where it was stopped.
+`--draw` makes the picture again. What does not belong here: how to train (`stl_models.training`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from stl_kernels.speed.timing import environment, interleaved
 from stl_models.training.parameters import Rates, parameter_groups
 from stl_models.training.replacing import TrainingOptions
 from stl_models.training.vision import VisionRecipe, build, train_vision
-from stl_models.vision.images import ImageSet, read_images
+from stl_models.vision.images import ImageSet, InMemory, read_images
 
 RECIPE = VisionRecipe(
     model="t2t-vit-small-32",
@@ -56,14 +57,49 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-def runs() -> list[tuple[str, str, VisionRecipe]]:
+#: Learning rates that are tried before: of everything, then of encoded weights at that one.
+RATES, ENCODED_RATES = (5e-4, 1e-3, 2e-3), (1.5e-4, 4e-4, 1e-3, 2.5e-3)
+#: Training images of the trials and their epochs; those after them judge. Test images take no part.
+TRIAL_IMAGES, TRIAL_EPOCHS = 10_000, 3
+
+
+def runs(rates: Rates) -> list[tuple[str, str, VisionRecipe]]:
     """(key, arm, recipe), all arms with the first seed before any with the second."""
     found = []
     for seed in range(max(count for _, count in ARMS.values())):
         for arm, (changes, count) in ARMS.items():
             if seed < count:
-                found.append((f"{arm}, seed {seed}", arm, replace(RECIPE, seed=seed, **changes)))
+                recipe = replace(RECIPE, rates=rates, seed=seed, **changes)
+                found.append((f"{arm}, seed {seed}", arm, recipe))
     return found
+
+
+def choose_rates(
+    data: ImageSet, work: Path, keep: Callable[[dict[str, float]], None], tried: dict[str, float]
+) -> Rates:
+    """The best rate of "dense", and at it that of encoded weights of "stl 24", on training images."""
+    assert isinstance(data.train, InMemory)
+    images, labels = data.train.images, data.train.labels
+    held = slice(TRIAL_IMAGES, TRIAL_IMAGES + len(data.test.labels))
+    small = replace(
+        data,
+        train=InMemory(images[:TRIAL_IMAGES], labels[:TRIAL_IMAGES]),
+        test=InMemory(images[held], labels[held]),
+    )
+
+    def best(arm: str, options: list[Rates]) -> Rates:
+        for rates in options:
+            key = f"{arm}, lr {rates.lr:g}, encoded {rates.encoded_lr}"
+            if key not in tried:
+                recipe = replace(RECIPE, rates=rates, epochs=TRIAL_EPOCHS, **ARMS[arm][0])
+                folder = work / "trials" / key.replace(", ", "-").replace(" ", "-")
+                tried[key] = train_vision(recipe, small, folder)["accuracy"]
+                keep(tried)
+                print(f"trial {key}: {100 * tried[key]:.2f}%", flush=True)
+        return max(options, key=lambda r: tried[f"{arm}, lr {r.lr:g}, encoded {r.encoded_lr}"])
+
+    dense = best("dense", [replace(RECIPE.rates, lr=rate) for rate in RATES])
+    return best("stl 24", [replace(dense, encoded_lr=rate) for rate in ENCODED_RATES])
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -104,10 +140,10 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def time_arms(data: ImageSet, rounds: int = 5) -> dict[str, Any]:
+def time_arms(data: ImageSet, rates: Rates, rounds: int = 5) -> dict[str, Any]:
     """Seconds of an epoch of every arm: median of steps taken in turn, so that arms share the machine."""
     steps: dict[str, Callable[[], Any]] = {}
-    for _, arm, recipe in runs():
+    for _, arm, recipe in runs(rates):
         if arm not in steps:
             steps[arm] = _step(recipe, data)
     found = interleaved(steps, torch.device("cpu"), rounds)
@@ -184,7 +220,14 @@ def main() -> int:
             "epochs": given.epochs,
             "environment": environment(str(torch.device("cpu")), command),
         }
-        for key, arm, recipe in runs():
+
+        def keep(tried: dict[str, float]) -> None:
+            document["trials"] = tried
+            write_atomically(given.out, json.dumps(document, indent=1) + "\n")
+
+        rates = choose_rates(data, given.work, keep, document.get("trials", {}))
+        document["rates"] = {"lr": rates.lr, "encoded_lr": rates.encoded_lr}
+        for key, arm, recipe in runs(rates):
             if key in document["runs"]:
                 continue
             start = time.process_time()
@@ -197,7 +240,7 @@ def main() -> int:
             write_atomically(given.out, json.dumps(document, indent=1) + "\n")
             print(f"{key}: {100 * found['accuracy']:.2f}%, {cpu:.0f} CPU s", flush=True)
         if "seconds_an_epoch" not in document:
-            document["seconds_an_epoch"] = time_arms(data)
+            document["seconds_an_epoch"] = time_arms(data, rates)
             write_atomically(given.out, json.dumps(document, indent=1) + "\n")
     write_atomically(given.out.with_suffix(".png"), draw(document))
     print(given.out.with_suffix(".png"))
