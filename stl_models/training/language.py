@@ -7,7 +7,7 @@ belong here: the steps (`loop`), conversion with calibration (`stl_models.conver
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class LanguageRecipe:
     loss: str = "next-token"
     steps: int = 1000
     batch: int = 8
-    rates: Rates = Rates(lr=1e-4, weight_decay=0.0)  # noqa: RUF009
+    rates: Rates = field(default_factory=lambda: Rates(lr=1e-4, weight_decay=0.0))
     warmup: int = 20
     judge_every: int = 100
     seed: int = 0

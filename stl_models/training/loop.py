@@ -13,7 +13,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class Loop:
 
     steps: int
     warmup: int = 0
-    rates: Rates = Rates()  # noqa: RUF009
+    rates: Rates = field(default_factory=Rates)
     clip: float = 1.0
     judge_every: int = 100
     keep_every: int = 100

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,13 @@ class VisionRecipe:
     linear: str = "dense"
     rank: int = 24
     encoders: str = ""
-    options: TrainingOptions = TrainingOptions(layer=LayerOptions(row_grouping="sequence"))  # noqa: RUF009
+    options: TrainingOptions = field(
+        default_factory=lambda: TrainingOptions(layer=LayerOptions(row_grouping="sequence"))
+    )
     matched: str = "core"
     epochs: int = 10
     batch: int = 128
-    rates: Rates = Rates()  # noqa: RUF009
+    rates: Rates = field(default_factory=Rates)
     warmup: float = 1.0
     smoothing: float = 0.1
     mixup: float = 0.0

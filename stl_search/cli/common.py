@@ -102,6 +102,16 @@ def progress_bar(label: str, *, remaining: bool = False) -> Iterator[Progress]:
         yield step
 
 
+@contextlib.contextmanager
+def going_on_later() -> Iterator[None]:
+    """Ctrl-C ends the command with one line: what it wrote so far is gone on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped: the same command goes on from the last checkpoint", err=True)
+        raise SystemExit(1) from None
+
+
 def table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     """A plain table: bold heads, no frame; columns of `numbers` to the right."""
     made = Table(title=title or None, box=None, header_style="bold", title_justify="left")

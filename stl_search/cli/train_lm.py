@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stl_search.cli.common import echo_json, json_option, out, progress_bar
+from stl_search.cli.common import echo_json, going_on_later, json_option, out, progress_bar
 
 
 @click.command()
@@ -95,7 +95,7 @@ def lm(
     rates = Rates(lr, None, factor_lr, weight_decay)
     recipe = LanguageRecipe(rates=rates, **fields)
     texts = Texts(text, evaluate, length, windows)
-    with progress_bar("training", remaining=True) as progress:
+    with going_on_later(), progress_bar("training", remaining=True) as progress:
         found = tune_folder(model, texts, target, recipe, teacher=teacher, device=device, progress=progress)
     if found is None:
         return

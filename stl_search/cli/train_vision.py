@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stl_search.cli.common import echo_json, json_option, out, progress_bar
+from stl_search.cli.common import echo_json, going_on_later, json_option, out, progress_bar
 
 
 @click.command()
@@ -125,7 +125,7 @@ def vision(
     recipe = VisionRecipe(options=options, rates=rates, **fields)
     with processes(device) as (place, first):
         images = read_images(data, size=size)
-        with progress_bar("training", remaining=True) as progress:
+        with going_on_later(), progress_bar("training", remaining=True) as progress:
             found = train_vision(recipe, images, target, device=place, progress=progress)
         if not first:
             return

@@ -194,7 +194,10 @@ def test_rates_rise_and_fall_to_zero():
 ARGUMENTS = ["--model", "t2t-vit-small-32", "--epochs", "1", "--batch", "16", "--warmup", "0"]
 
 
-def test_the_command_writes_what_it_says(npz, tmp_path):
+def test_the_command_writes_what_it_says(npz, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
     folder = tmp_path / "run"
     done = CliRunner().invoke(
         main, ["train", "vision", "--data", str(npz), "--out", str(folder), *ARGUMENTS, "--device", "cpu"]
@@ -205,6 +208,13 @@ def test_the_command_writes_what_it_says(npz, tmp_path):
     assert result["recipe"]["rank"] == 24
     assert result["multiplications"]["ratios"]["core"] > 2.5
     assert (folder / "log.csv").read_text().startswith("step,loss,rate,seconds,accuracy")
+    # Ctrl-C is no error of the program, and says what to do.
+    monkeypatch.setattr("stl_models.training.vision.train_vision", interrupted)
+    stopped = CliRunner().invoke(
+        main, ["train", "vision", "--data", str(npz), "--out", str(folder), *ARGUMENTS, "--device", "cpu"]
+    )
+    assert stopped.exit_code == 1
+    assert "the same command goes on" in stopped.output
     bad = CliRunner().invoke(
         main, ["train", "vision", "--data", str(tmp_path / "no.npz"), "--out", str(folder), *ARGUMENTS]
     )
