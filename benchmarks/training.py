@@ -42,6 +42,8 @@ RECIPE = VisionRecipe(
     rates=Rates(lr=1e-3, weight_decay=0.05),
     batch=64,
     warmup=0.5,
+    # Judging takes a third of the time of training on as many images.
+    judge_every=100,
 )
 #: Name -> (what differs from the recipe, number of seeds), most telling first.
 ARMS: dict[str, tuple[dict[str, Any], int]] = {
@@ -59,8 +61,8 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
 
 #: Learning rates that are tried before: of everything, then of encoded weights at that one.
 RATES, ENCODED_RATES = (5e-4, 1e-3, 2e-3), (1.5e-4, 4e-4, 1e-3, 2.5e-3)
-#: Training images of the trials and their epochs; those after them judge. Test images take no part.
-TRIAL_IMAGES, TRIAL_EPOCHS = 10_000, 3
+#: Training images of the trials, those after them that judge, and epochs. Test images take no part.
+TRIAL_IMAGES, TRIAL_HELD, TRIAL_EPOCHS = 10_000, 4_000, 2
 
 
 def runs(rates: Rates) -> list[tuple[str, str, VisionRecipe]]:
@@ -80,7 +82,7 @@ def choose_rates(
     """The best rate of "dense", and at it that of encoded weights of "stl 24", on training images."""
     assert isinstance(data.train, InMemory)
     images, labels = data.train.images, data.train.labels
-    held = slice(TRIAL_IMAGES, TRIAL_IMAGES + len(data.test.labels))
+    held = slice(TRIAL_IMAGES, TRIAL_IMAGES + TRIAL_HELD)
     small = replace(
         data,
         train=InMemory(images[:TRIAL_IMAGES], labels[:TRIAL_IMAGES]),
@@ -189,7 +191,8 @@ def draw(document: dict[str, Any]) -> bytes:
         axes.set_xlim(left=0)
         axes.set_xlabel(f"million multiplications an image: {title}", fontsize=8)
     left.set_ylabel("test accuracy, %")
-    title = f"{document['data']}, {document['epochs']} epochs, one recipe; bars: 95% over seeds"
+    images = f"{document['train_images']:,} training images"
+    title = f"{document['data']}, {images}, {document['epochs']} epochs; bars: 95% over seeds"
     figure.suptitle(title, fontsize=9)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130)
@@ -212,12 +215,16 @@ def main() -> int:
         if given.data is None:
             parser.error("--data is needed")
         torch.set_num_threads(1)
-        data = read_images(given.data, limit=given.images)
+        whole = read_images(given.data)
+        data = whole if given.images is None else whole.first(given.images)
         words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
         command = shlex.join(["python", "-m", "benchmarks.training", *words])
+        size = {"epochs": given.epochs, "train_images": len(data.train.labels)}
+        if document["runs"] and any(document[name] != value for name, value in size.items()):
+            parser.error(f"{given.out} holds runs of other epochs or images: give another --out")
         document |= {
+            **size,
             "data": given.name,
-            "epochs": given.epochs,
             "environment": environment(str(torch.device("cpu")), command),
         }
 
@@ -225,7 +232,7 @@ def main() -> int:
             document["trials"] = tried
             write_atomically(given.out, json.dumps(document, indent=1) + "\n")
 
-        rates = choose_rates(data, given.work, keep, document.get("trials", {}))
+        rates = choose_rates(whole, given.work, keep, document.get("trials", {}))
         document["rates"] = {"lr": rates.lr, "encoded_lr": rates.encoded_lr}
         for key, arm, recipe in runs(rates):
             if key in document["runs"]:

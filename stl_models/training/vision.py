@@ -46,6 +46,7 @@ class VisionRecipe:
         epochs, batch: over the training images; images a step, all processes together.
         rates: learning rates and decay. warmup: epochs.
         smoothing: of the labels. mixup: its alpha, 0 for none. average: see `Loop`.
+        judge_every: epochs between two evaluations.
         seed: of initial weights, order and augmentation.
         autocast: bfloat16 products. compiled: by torch.compile.
 
@@ -68,6 +69,7 @@ class VisionRecipe:
     smoothing: float = 0.1
     mixup: float = 0.0
     average: float = 0.0
+    judge_every: int = 1
     seed: int = 0
     autocast: bool = False
     compiled: bool = False
@@ -76,7 +78,7 @@ class VisionRecipe:
         for name, valid in (("linear", LINEARS), ("matched", ("core", "everything"))):
             if getattr(self, name) not in valid:
                 raise InvalidInput(name, expected=f"one of {', '.join(valid)}", got=repr(getattr(self, name)))
-        for name in ("epochs", "batch"):
+        for name in ("epochs", "batch", "judge_every"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, expected="at least 1", got=getattr(self, name))
         if not 0 <= self.smoothing < 1:
@@ -176,7 +178,7 @@ def train_vision(
         recipe.epochs * per_epoch,
         min(round(recipe.warmup * per_epoch), recipe.epochs * per_epoch),
         recipe.rates,
-        judge_every=per_epoch,
+        judge_every=recipe.judge_every * per_epoch,
         keep_every=min(per_epoch, 1000),
         average=recipe.average,
         seed=recipe.seed,

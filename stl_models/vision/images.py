@@ -14,7 +14,7 @@ import io
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +47,10 @@ class Images(Protocol):
         """Images (B, channels, H, W) uint8 at these places, augmented where there is a generator."""
         ...
 
+    def some(self, count: int) -> Images:
+        """A part of them."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -69,6 +73,12 @@ class ImageSet:
         mean, deviation = (v.to(images.device)[:, None, None] for v in (self.mean, self.deviation))
         return (images.float() / 255 - mean) / deviation
 
+    def first(self, count: int) -> ImageSet:
+        """The same with so many training images: the first, or of files, which are sorted by class, any."""
+        train = self.train.some(count)
+        _check_labels(train.labels, self.test.labels, len(self.names))
+        return replace(self, train=train)
+
 
 class InMemory:
     """Images (N, C, H, W) uint8 held in memory; augmented by shifts of up to an eighth and mirror images."""
@@ -77,6 +87,10 @@ class InMemory:
         self.images, self.labels = images, labels
         self.channels, height, width = images.shape[1:]
         self.extent = (height, width)
+
+    def some(self, count: int) -> InMemory:
+        """The first so many."""
+        return InMemory(self.images[:count], self.labels[:count])
 
     def batch(self, places: Tensor, generator: torch.Generator | None) -> Tensor:
         images = self.images[places]
@@ -94,6 +108,11 @@ class InFiles:
     def __init__(self, files: Sequence[Path], labels: Tensor, size: int) -> None:
         self.files, self.labels, self.size = list(files), labels, size
         self.extent, self.channels = (size, size), 3
+
+    def some(self, count: int) -> InFiles:
+        """So many, drawn once and for all."""
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(0))[:count]
+        return InFiles([self.files[i] for i in order.tolist()], self.labels[order], self.size)
 
     def batch(self, places: Tensor, generator: torch.Generator | None) -> Tensor:
         chances = None if generator is None else torch.rand(len(places), 5, generator=generator).tolist()
@@ -161,13 +180,12 @@ def mixed(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor
     return share * images + (1 - share) * images[order], share * targets + (1 - share) * targets[order]
 
 
-def read_images(source: Path, *, size: int | None = None, limit: int | None = None) -> ImageSet:
+def read_images(source: Path, *, size: int | None = None) -> ImageSet:
     """Read and check a data set.
 
     Args:
         source: an npz file or a folder.
         size: side of the images that come out of a folder; npz images keep theirs.
-        limit: use the first so many training images only.
 
     Raises:
         InvalidInput: not such a file or folder, images of different sizes, labels that are no integers, that
@@ -182,21 +200,10 @@ def read_images(source: Path, *, size: int | None = None, limit: int | None = No
         raise InvalidInput("data", expected="a folder of train/ and val/, or an npz file", got=str(source))
     train, test = parts
     _check_labels(train.labels, test.labels, len(names))
-    if limit is not None:
-        train = _first(train, limit)
-        _check_labels(train.labels, test.labels, len(names))
     enough = min(len(train.labels), 10_000 if isinstance(train, InMemory) else 256)
     values = train.batch(torch.arange(enough), None).float() / 255
     mean, deviation = values.mean((0, 2, 3)), values.std((0, 2, 3)).clamp_min(1e-3)
     return ImageSet(train, test, names, mean, deviation)
-
-
-def _first(images: Any, limit: int) -> Any:
-    if isinstance(images, InMemory):
-        return InMemory(images.images[:limit], images.labels[:limit])
-    # Files are sorted by class.
-    order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(0))[:limit]
-    return InFiles([images.files[i] for i in order.tolist()], images.labels[order], images.size)
 
 
 def _check_labels(train: Tensor, test: Tensor, classes: int) -> None:

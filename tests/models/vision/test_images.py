@@ -69,7 +69,7 @@ def test_folders_are_read_by_class_and_brought_to_one_size(tmp_path):
         batch = data.train.batch(torch.tensor([0, 3]), generator)
         assert batch.shape == (2, 3, 8, 8)
         assert batch[:, 0].flatten(1).unique(dim=1).tolist() == [[0], [200]]
-    assert len(read_images(tmp_path, size=8, limit=3).train.labels) == 3
+    assert len(read_images(tmp_path, size=8).first(3).train.labels) == 3
     (tmp_path / "val" / "cow").mkdir()
     with pytest.raises(InvalidInput, match="cow in val"):
         read_images(tmp_path, size=8)
