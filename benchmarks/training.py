@@ -5,7 +5,7 @@
 One recipe for all arms: a small T2T-ViT on 32 x 32 images. Learning rates are tried before, on training
 images alone: one for dense layers, and for encoded weights one that all ranks share. Every run is written to
 results/training/ when it is finished, checkpoints lie in --work: the same command goes on where it was
-stopped. `--draw` makes the picture again. What does not belong here: how to train (`stl_models.training`).
+stopped. `--draw` makes picture and table again. What does not belong here: training (`stl_models.training`).
 """
 
 from __future__ import annotations
@@ -199,6 +199,32 @@ def draw(document: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
+def table(document: dict[str, Any]) -> str:
+    """The summary in Markdown."""
+    lines = [
+        f"{document['data']}, {document['train_images']:,} training images, {document['epochs']} epochs, "
+        f"rates {document['rates']['lr']:g} and {document['rates']['encoded_lr']:g} (encoded weights); made by",
+        f"`{document['environment']['command']}`, {document['environment']['device']}, "
+        f"{document['environment']['date'][:10]}.",
+        "",
+        "| arm | seeds | accuracy, % | 95% over seeds | 95% of the test images | core, M | everything, M | "
+        "core ratio | ratio of everything | parameters | s an epoch |",
+        "| --- " * 11 + "|",
+    ]
+    for arm, one in document["summary"].items():
+        bounds = (one["interval_of_seeds"], one["wilson_of_first_seed"])
+        shown = ["" if b is None else f"{100 * b[0]:.1f} to {100 * b[1]:.1f}" for b in bounds]
+        seconds = document.get("seconds_an_epoch", {}).get(arm)
+        cells = (
+            arm, one["seeds"], f"{100 * one['accuracy']:.2f}", *shown, f"{one['core'] / 1e6:.2f}",
+            f"{one['everything'] / 1e6:.2f}", f"{one['ratios']['core']:.2f}",
+            f"{one['ratios']['everything']:.2f}", f"{one['parameters']:,}",
+            "" if seconds is None else f"{seconds:.0f}",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
@@ -208,7 +234,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, help="train on the first so many images")
     parser.add_argument("--out", type=Path, default=Path("results/training/cifar10.json"))
     parser.add_argument("--work", type=Path, default=Path("training-runs"), help="for checkpoints")
-    parser.add_argument("--draw", action="store_true", help="only the picture of --out")
+    parser.add_argument("--draw", action="store_true", help="only picture and table of --out")
     given = parser.parse_args()
     document = json.loads(given.out.read_text("utf-8")) if given.out.exists() else {"runs": {}}
     if not given.draw:
@@ -250,7 +276,7 @@ def main() -> int:
             document["seconds_an_epoch"] = time_arms(data, rates)
             write_atomically(given.out, json.dumps(document, indent=1) + "\n")
     write_atomically(given.out.with_suffix(".png"), draw(document))
-    print(given.out.with_suffix(".png"))
+    print(write_atomically(given.out.with_suffix(".md"), table(document)))
     return 0
 
 
