@@ -5,7 +5,9 @@
 One recipe for all arms: a small T2T-ViT on 32 x 32 images. Learning rates are tried before, on training
 images alone: one for dense layers, and for encoded weights one that all ranks share. Every run is written to
 results/training/ when it is finished, checkpoints lie in --work: the same command goes on where it was
-stopped. `--draw` makes picture and table again. What does not belong here: training (`stl_models.training`).
+stopped. `--draw` makes picture and table again.
+
+What does not belong here: how to train (`stl_models.training`).
 """
 
 from __future__ import annotations
