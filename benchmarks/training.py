@@ -205,7 +205,7 @@ def table(document: dict[str, Any]) -> str:
     """The summary in Markdown."""
     lines = [
         f"{document['data']}, {document['train_images']:,} training images, {document['epochs']} epochs, "
-        f"rates {document['rates']['lr']:g} and {document['rates']['encoded_lr']:g} (encoded weights); made by",
+        f"rates {document['rates']['lr']:g} and {document['rates']['encoded_lr']:g} (encoded weights); by",
         f"`{document['environment']['command']}`, {document['environment']['device']}, "
         f"{document['environment']['date'][:10]}.",
         "",

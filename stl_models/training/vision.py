@@ -38,6 +38,7 @@ class VisionRecipe:
 
     Attributes:
         model: a name in `stl_models.vision.MODELS`.
+        tokens: attention between the soft splits, "performer" or "transformer".
         linear: "dense"; "stl"; or a control, "narrow" or "low-rank", with the multiplications of "stl".
         rank: of the STL layers, or whose multiplications a control has.
         encoders: names or files; "" for the published white <4,4,4> ones of the rank.
@@ -55,6 +56,7 @@ class VisionRecipe:
     """
 
     model: str = "t2t-vit-small-32"
+    tokens: str = "performer"
     linear: str = "dense"
     rank: int = 24
     encoders: str = ""
@@ -98,7 +100,8 @@ def build(recipe: VisionRecipe, data: ImageSet) -> tuple[nn.Module, T2TConfig, d
         InvalidInput: sizes or options that do not fit.
     """
     size = data.train.extent
-    given = {"size": size, "classes": len(data.names), "channels": data.train.channels}
+    found = {"size": size, "classes": len(data.names), "channels": data.train.channels}
+    given = {**found, "tokens": recipe.tokens}
     config = t2t_config(recipe.model, given)
     torch.manual_seed(recipe.seed)
     model: nn.Module = T2TViT(config)

@@ -20,6 +20,13 @@ from stl_search.cli.common import echo_json, going_on_later, json_option, out, p
 @click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--model", default="t2t-vit-7", show_default=True, help="t2t-vit-7, -14, -7-32 or -small-32.")
 @click.option(
+    "--tokens",
+    type=click.Choice(["performer", "transformer"]),
+    default="performer",
+    show_default=True,
+    help="Attention between the soft splits.",
+)
+@click.option(
     "--linear",
     type=click.Choice(["dense", "stl", "narrow", "low-rank"]),
     default="stl",

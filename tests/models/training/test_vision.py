@@ -146,6 +146,7 @@ def test_controls_have_the_tiles_multiplications(data):
         ({"linear": "sparse"}, "linear"),
         ({"smoothing": 1.0}, "smoothing"),
         ({"model": "t2t"}, "model"),
+        ({"tokens": "none"}, "tokens"),
     ],
 )
 def test_refused_before_the_first_step(data, tmp_path, changes, words):
