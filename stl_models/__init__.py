@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stl_models.report import Report
     from stl_models.storage.converted import load
     from stl_models.storage.saving import save
+    from stl_models.training.replacing import replace_linears_
 
 register_when_imported()
 
@@ -27,10 +28,21 @@ _PLACES = {
     "convert_": "convert",
     "load": "storage.converted",
     "make_plan": "planning.plan",
+    "replace_linears_": "training.replacing",
     "save": "storage.saving",
 }
 
-__all__ = ["ConversionConfig", "Override", "Plan", "Report", "convert_", "load", "make_plan", "save"]
+__all__ = [
+    "ConversionConfig",
+    "Override",
+    "Plan",
+    "Report",
+    "convert_",
+    "load",
+    "make_plan",
+    "replace_linears_",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -80,3 +80,19 @@ def _features(layer: Layer, into: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]
     """The features at the places that are no padding."""
     into, onto = into[into < layer.in_features], onto[onto < layer.out_features]
     return (into if layer.permutation is None else layer.permutation[into]), onto
+
+
+def tile_maps(factors: STLFactors) -> Tensor:
+    """A (n*k*n*m, r): encoded weights z (r,) of a tile amount to the map A z, axes as in `tile_row_map`."""
+    encode_x, decode = factors()
+    return torch.einsum("ra,yr->ayr", encode_x, decode).reshape(-1, factors.rank)
+
+
+def map_metric(factors: STLFactors) -> Tensor:
+    """G = A^T A / n, (r, r), A being `tile_maps`: sum of z^T G z over tiles is |effective map|^2 / n.
+
+    For weights that an exact algorithm encoded that is |W|^2. Entries of the map that lie in padding count.
+    """
+    encode_x, decode = factors()
+    metric: Tensor = (encode_x @ encode_x.t()) * (decode.t() @ decode) / factors.tile.n
+    return metric

@@ -34,6 +34,15 @@ _DTYPES = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
+def is_converted(folder: str | Path) -> bool:
+    """Whether config.json says that a folder's model is a converted one."""
+    try:
+        data = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+        return bool((data.get("quantization_config") or {}).get("quant_method") == METHOD)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def read_config(folder: str | Path) -> dict[str, Any]:
     """config.json of a converted model.
 

@@ -21,6 +21,7 @@ from rich.progress import (
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.table import Table
 
@@ -80,14 +81,15 @@ class Group(click.Group):
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Progress]:
-    """A bar on stderr; yields (what, done, of) -> None."""
+def progress_bar(label: str, *, remaining: bool = False) -> Iterator[Progress]:
+    """A bar on stderr; yields (what, done, of) -> None. The time that remains, for steps of one length."""
     with bars.Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        *([TextColumn("left"), TimeRemainingColumn()] if remaining else []),
         console=err,
         transient=True,
         disable=not err.is_terminal,
@@ -98,6 +100,16 @@ def progress_bar(label: str) -> Iterator[Progress]:
             bar.update(task, description=f"{label} · {what}", completed=done, total=of)
 
         yield step
+
+
+@contextlib.contextmanager
+def going_on_later() -> Iterator[None]:
+    """Ctrl-C ends the command with one line: what it wrote so far is gone on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped: the same command goes on from the last checkpoint", err=True)
+        raise SystemExit(1) from None
 
 
 def table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:

@@ -18,6 +18,7 @@ COMMANDS = {
     "capture": ("capture", "Record inputs and weights of a model's linear layers on a text."),
     "profile": ("profile", "Measure how the variance of layers' sorted features is spread."),
     "convert": ("convert", "Convert a model: compressed layers on exact tiles, calibrated on a text."),
+    "train": ("train", "Train a model with STL layers, or as a control of one."),
     "evaluate": ("evaluate", "Score an encoders file and every baseline on matrices."),
     "verify": ("verify", "Check in exact arithmetic that an algorithm multiplies matrices."),
     "symmetry": ("symmetry", "The symmetries of an algorithm: group, orbits, modes."),
