@@ -13,6 +13,7 @@ COMMANDS = {
     "group": ("group", "Show a group: its names, subgroups, characters, irreps."),
     "tpp": ("tpp", "Say whether a group realises a format."),
     "run": ("run", "Search encoders, score them, save the winners, write a report."),
+    "worker": ("worker", "Work on a study that a run has started, from this machine too."),
     "report": ("report", "Write the report of a run folder again."),
     "capture": ("capture", "Record inputs and weights of a model's linear layers on a text."),
     "convert": ("convert", "Convert a model: compressed layers on exact tiles, calibrated on a text."),
