@@ -166,6 +166,11 @@ def _supervise(
                 if watch:
                     watch(_state(study, began))
         _check_storage(workers, task)
+    except StorageLost as error:
+        # What is under way is finished and kept; the workers then give up by themselves.
+        for worker in workers:
+            worker.join()
+        raise StorageLost(f"{str(error).partition('; what was')[0]}; {_kept(task)}") from error
     finally:
         for worker in workers:
             if worker.is_alive():
@@ -201,10 +206,11 @@ def _replace_ended(workers: list[Any], context: Any, task: Task, jobs: int, stud
 
 def _check_storage(workers: list[Any], task: Task) -> None:
     if any(w.exitcode == _LOST for w in workers):
-        where = task.folder / "unsent"
-        raise StorageLost(
-            f"the storage is away; what was found since is kept in {where}, sent at the next start"
-        )
+        raise StorageLost(f"the storage is away; {_kept(task)}")
+
+
+def _kept(task: Task) -> str:
+    return f"what was found since is kept in {task.folder / 'unsent'}, sent at the next start"
 
 
 def _worker(task: Task, seconds: float | None, parent: int) -> None:
