@@ -69,7 +69,7 @@ def short_worker(url, folder, count):
 
 @pytest.mark.slow
 def test_a_worker_killed_twenty_times_costs_no_result_and_none_counts_twice(server, tmp_path):
-    count, rng = 400, random.Random(5)
+    count, rng = 600, random.Random(5)
     study = planned(server.url("killed20"), count)
     # Copies of this process: at work at once, and killed anywhere in a trial and between trials.
     context = multiprocessing.get_context("fork")
@@ -80,7 +80,7 @@ def test_a_worker_killed_twenty_times_costs_no_result_and_none_counts_twice(serv
     for _ in range(20):
         victim = context.Process(target=short_worker, args=arguments)
         victim.start()
-        time.sleep(0.1 + rng.random() / 3)
+        time.sleep(0.5 + rng.random() / 2)
         working += any(f":{victim.pid}:" in worker for worker in busy(study))
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
