@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.errors import InvalidInput, NothingFound
 from stl_algebra.progress import Progress
@@ -23,8 +21,10 @@ from stl_search.matrices.pair import MatrixPair
 from stl_search.matrices.readers import load_matrices
 from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
+from stl_search.study.database import PATIENCE
+from stl_search.study.opened import Study
 from stl_search.study.plan import Settings
-from stl_search.study.queue import finished_algorithms, trial_table
+from stl_search.study.results import finished_algorithms, trial_table
 from stl_search.study.run_folder import Run, read_run, read_trials, start_run, write_trials
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.workers import State, search
@@ -77,7 +77,7 @@ def run(
         matrices: what to score on, see `matrices.readers.load_matrices`.
         trials: entries of the plan to work off. budget: or seconds to search; 60 when neither is given.
         jobs: worker processes.
-        storage: Optuna storage URL shared by several machines; default: SQLite in the folder.
+        storage: URL of a PostgreSQL database shared by several machines; default: SQLite in the folder.
         out: the run folder; default: results/ and the settings.
         progress: called with (what, done, of) now and then.
         settings: groups, tile, rank, dtype, seed, families and profile, as `study.plan.Settings` takes them.
@@ -85,6 +85,7 @@ def run(
     Raises:
         InvalidInput: a value is malformed, or the folder holds another run; before the search begins.
         Unavailable: the storage does not answer, or workers keep dying.
+        StorageLost: the storage went away; what was found since is kept in the folder for the next call.
         NothingFound: no trial has finished, or no family has a candidate.
     """
     if trials is not None and budget is not None:
@@ -115,8 +116,12 @@ def search_and_report(
     budget: float | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    patience: float = PATIENCE,
 ) -> Result:
-    """The run of a folder, searched on and reported; raises as `run`."""
+    """The run of a folder, searched on and reported; raises as `run`.
+
+    A storage may be away for `patience` seconds.
+    """
     start_run(started)
     if trials is None and budget is None:
         budget = DEFAULT_BUDGET
@@ -131,7 +136,7 @@ def search_and_report(
 
     interrupted = False
     try:
-        study = search(started, trials=trials, budget=budget, jobs=jobs, watch=watch)
+        study = search(started, trials=trials, budget=budget, jobs=jobs, watch=watch, patience=patience)
     except KeyboardInterrupt:
         interrupted = True
         study = open_study(open_storage(started.storage_url), started.study_name, started.settings)
@@ -145,7 +150,7 @@ def search_and_report(
 
 def finish(
     run: Run,
-    study: optuna.Study,
+    study: Study,
     pairs: list[MatrixPair],
     trials: int | None,
     progress: Progress | None = None,
@@ -156,7 +161,7 @@ def finish(
     whatever else is in the storage.
     """
     limit = float("inf") if trials is None else trials
-    found = [item for item in finished_algorithms(study) if item[0] < limit]
+    found = list(finished_algorithms(study, limit))
     if not found:
         return None
     winners = choose_winners(found, run.settings.dtype)

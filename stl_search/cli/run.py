@@ -15,6 +15,7 @@ from stl_search.cli.common import (
     dtype_option,
     err,
     json_option,
+    patience_option,
     progress_bar,
 )
 from stl_search.judging.baselines import BASELINES
@@ -63,8 +64,10 @@ from stl_search.study.strategies.base import STRATEGIES
 @click.option(
     "--storage",
     default="",
-    help="Optuna storage URL shared by several machines; default: SQLite in the folder.",
+    help="URL of a PostgreSQL database shared by several machines, which `worker` joins; default: SQLite in "
+    "the folder.",
 )
+@patience_option
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), help="Run folder. Default: results/ and the settings."
 )
@@ -83,6 +86,7 @@ def run(
     seed: int,
     strategy: str,
     storage: str,
+    patience: float,
     folder: Path | None,
     as_json: bool,
 ) -> None:
@@ -111,7 +115,9 @@ def run(
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     with progress_bar("run") as progress:
-        result = search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
+        result = search_and_report(
+            started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress, patience=patience
+        )
     if result.interrupted:
         err.print("stopped; everything finished is kept, the same command continues")
     conclude(result.content, as_json)
