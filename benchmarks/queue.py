@@ -1,11 +1,12 @@
 """What the queue of a study costs as it grows: claims and progress beside 100 and 100,000 finished trials.
 
-A second table counts the trials that two workers finish in the time of one. It needs a PostgreSQL database
-that is empty, or that this has measured in before:
+A second table counts the trials that two workers finish in the time of one, beside two processes that run
+the same trials without a database.
 
-    python -m benchmarks.queue postgresql://me@host/name     # writes results/search/queue.json
+    python -m benchmarks.queue        # on a PostgreSQL server of its own; writes results/search/queue.json
+    python -m benchmarks.queue postgresql://me@host/name      # on that one, empty or measured in before
 
-Without a URL it is SQLite in a temporary folder. What does not belong here: the queue itself.
+What does not belong here: the queue itself, and what happens when something dies (`drill`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 import datetime
 import json
 import multiprocessing
+import os
 import platform
 import statistics
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ import optuna
 import sqlalchemy
 from sqlalchemy import Connection, update
 
+from benchmarks.postgres import Server
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 from stl_search.study.opened import Study
@@ -39,12 +43,15 @@ from stl_search.study.strategies.base import strategy
 from stl_search.study.tables import ARMS, ENTRIES, EntryState
 from stl_search.study.urls import without_password
 from stl_search.study.work import Bounds, work
+from stl_search.trials.trial import run_trial
 
 SETTINGS = Settings(("S3", "C2^2"), "2", 6, families=("fourier", "orbits", "known", "random"))
 SIZES = (100, 100_000)
 REPEATS = 60
-#: Seconds that workers are counted for.
-COUNTED = 20.0
+#: What workers are counted at: trials of a second or two, all alike.
+COUNTED_AT = Settings((), "3", 22, families=("random",))
+#: Seconds that workers are counted for, twice each.
+COUNTED = 45.0
 
 
 def run(url: str) -> dict[str, Any]:
@@ -65,8 +72,17 @@ def run(url: str) -> dict[str, Any]:
             "quartiles": quartiles,
             "ratio": medians[SIZES[-1]] / medians[SIZES[0]],
         }
-    counts = {jobs: trials_of(url, jobs) for jobs in (1, 2)}
-    return {"operations": rows, "trials": counts, "two_workers_to_one": counts[2] / counts[1]}
+    trials: dict[str, dict[int, list[int]]] = {"workers": {1: [], 2: []}, "processes": {1: [], 2: []}}
+    for _ in range(2):
+        for jobs in (1, 2):
+            trials["workers"][jobs].append(trials_of(url, jobs))
+            trials["processes"][jobs].append(trials_without(jobs))
+    return {
+        "operations": rows,
+        "seconds_counted": COUNTED,
+        "trials": trials,
+        "two_to_one": {name: sum(counts[2]) / sum(counts[1]) for name, counts in trials.items()},
+    }
 
 
 def filled(url: str, size: int) -> Study:
@@ -112,28 +128,53 @@ def measured(study: Study) -> dict[str, float]:
 
 
 def trials_of(url: str, jobs: int) -> int:
-    """Trials that so many workers finish in `COUNTED` seconds, after both have begun."""
+    """Trials that so many workers finish in `COUNTED` seconds, after all have begun."""
     name = f"stl-bench-jobs{jobs}-{uuid.uuid4().hex[:8]}"
-    study = open_study(open_storage(url), name, SETTINGS)
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        workers = [context.Process(target=_work, args=(url, name, Path(folder))) for _ in range(jobs)]
-        for worker in workers:
-            worker.start()
-        while len(progress(study).running) < jobs:
+    study = open_study(open_storage(url), name, COUNTED_AT)
+    with tempfile.TemporaryDirectory() as folder, at_work(_work, jobs, url, name, Path(folder)):
+        while progress(study).finished < jobs or len(progress(study).running) < jobs:
             time.sleep(0.02)
         before = progress(study).finished
         time.sleep(COUNTED)
-        done = progress(study).finished - before
-        for worker in workers:
-            worker.terminate()
-            worker.join()
-    return done
+        return progress(study).finished - before
 
 
-def _work(url: str, name: str, folder: Path) -> None:
-    study = open_study(open_storage(url), name, SETTINGS)
+def trials_without(jobs: int) -> int:
+    """Trials of the same plan that so many processes finish where nothing is claimed or stored."""
+    finished = multiprocessing.get_context("spawn").Array("i", jobs)
+    with at_work(_run, jobs, finished):
+        while not all(finished[:]):
+            time.sleep(0.02)
+        before = sum(finished[:])
+        time.sleep(COUNTED)
+        return int(sum(finished[:]) - before)
+
+
+@contextmanager
+def at_work(function: Callable[..., None], jobs: int, *arguments: Any) -> Iterator[None]:
+    """So many processes; each is given its number first, and one thread."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=function, args=(number, *arguments)) for number in range(jobs)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work(number: int, url: str, name: str, folder: Path) -> None:
+    study = open_study(open_storage(url), name, COUNTED_AT)
     work(study, Bounds(None, time.monotonic() + 10 * COUNTED, "rounds"), folder)
+
+
+def _run(number: int, finished: Any) -> None:
+    for index in range(number, 100_000, len(finished)):
+        run_trial(COUNTED_AT.entry(index))
+        finished[number] += 1
 
 
 def main(arguments: list[str]) -> int:
@@ -141,28 +182,37 @@ def main(arguments: list[str]) -> int:
     if len(arguments) > 1:
         print("usage: python -m benchmarks.queue [postgresql://user@host/name]", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as folder:
-        url = arguments[0] if arguments else f"sqlite:///{folder}/study.db"
-        storage = open_storage(url)
-        kind = storage.database.engine.dialect.name
-        with storage.database.engine.connect() as connection:
-            server = connection.dialect.server_version_info
-        record = {
-            "command": without_password(f"python -m benchmarks.queue {' '.join(arguments)}".strip()),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "device": f"cpu {platform.machine()}, database on the same machine",
-            "versions": {
-                "stl_algebra": __version__,
-                "optuna": optuna.__version__,
-                "sqlalchemy": sqlalchemy.__version__,
-                "database": f"{kind} {'.'.join(map(str, server or ()))}",
-                **({"psycopg": version("psycopg")} if kind == "postgresql" else {}),
-            },
-            "results": run(url),
-        }  # fmt: skip
+    if arguments:
+        record = recorded(arguments[0])
+    else:
+        with Server() as server:
+            record = recorded(server.url("bench"))
+    record["command"] = without_password(f"python -m benchmarks.queue {' '.join(arguments)}".strip())
+    kind = record["versions"]["database"].split()[0]
     target = "queue" if kind == "postgresql" else f"queue-{kind}"
     print(write_atomically(f"results/search/{target}.json", json.dumps(record, indent=1) + "\n"))
     return 0
+
+
+def recorded(url: str) -> dict[str, Any]:
+    """What `run` measures on that storage, with date, device and versions."""
+    engine = open_storage(url).database.engine
+    with engine.connect() as connection:
+        server = ".".join(map(str, connection.dialect.server_version_info or ()))
+    versions = {
+        "stl_algebra": __version__,
+        "optuna": optuna.__version__,
+        "sqlalchemy": sqlalchemy.__version__,
+        "database": f"{engine.dialect.name} {server}",
+    }
+    if engine.dialect.name == "postgresql":
+        versions["psycopg"] = version("psycopg")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": f"cpu {platform.machine()}, {os.cpu_count()} cores, database on the same machine",
+        "versions": versions,
+        "results": run(url),
+    }
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from stl_search.study.tables import LEASE
 
 #: A lease may miss three renewals.
 RENEWAL = LEASE / 4
-#: A display's note goes with a renewal; at most one in so many seconds, for each is a write to the storage.
-_TICK = 2.0
+#: A display's note goes with a renewal: the first after so many seconds, each of the next after twice as
+#: long, up to a renewal's, for each is a write to the storage and there may be many workers.
+_FIRST_NOTE = 2.0
 
 
 class Lease:
@@ -46,14 +47,14 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
-        last, said = time.monotonic(), ""
-        while not self._ended.wait(min(_TICK, self._every)):
+        last, said, tick = time.monotonic(), "", min(_FIRST_NOTE, self._every)
+        while not self._ended.wait(tick):
             stage = self._stage
-            if stage == said and time.monotonic() - last < self._every:
+            if stage == said and time.monotonic() - last + tick <= self._every:
                 continue
             try:
                 if not renew(self._study, self._claim, stage):
                     return
             except StlError:
                 continue
-            last, said = time.monotonic(), stage
+            last, said, tick = time.monotonic(), stage, min(2 * tick, self._every)

@@ -1,6 +1,7 @@
 """The contract of the queue on every kind of storage: claims, leases, first results, nothing read twice."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -309,25 +310,20 @@ def test_studies_are_joined_by_name_with_their_settings(fresh, url):
         open_study(open_storage(url), "stl-fresh", Settings((), "2", 5))
 
 
-@pytest.mark.slow
+def open_race(url, ready):
+    ready.wait()
+    open_study(open_storage(url), "stl-race", Settings((), "2", 7, families=("known",)))
+
+
 def test_workers_that_open_an_empty_database_at_once_make_its_tables_once(url):
-    source = (
-        "import sys; from stl_search.study.plan import Settings;"
-        "from stl_search.study.storage import open_storage, open_study;"
-        "s = Settings((), '2', 7, families=('known',)); sys.stdin.read(1);"
-        "open_study(open_storage(sys.argv[1]), 'stl-race', s)"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", source, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
+    context = multiprocessing.get_context("fork")
+    ready = context.Barrier(4)
+    processes = [context.Process(target=open_race, args=(url, ready)) for _ in range(4)]
     for process in processes:
-        process.stdin.write("x")
-        process.stdin.flush()
-    errors = [process.communicate(timeout=100)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, errors
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
 
 
 @pytest.mark.parametrize(
