@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ def search_and_report(
 
     A storage may be away for `patience` seconds.
     """
+    started = replace(started, trials=trials)
     start_run(started)
     if trials is None and budget is None:
         budget = DEFAULT_BUDGET
@@ -140,7 +141,7 @@ def search_and_report(
     except KeyboardInterrupt:
         interrupted = True
         study = open_study(open_storage(started.storage_url), started.study_name, started.settings)
-    content = finish(started, study, pairs, trials, progress)
+    content = finish(started, study, pairs, progress)
     if content is None:
         raise NothingFound(
             "no trial has finished yet" if interrupted else "no family has a candidate for these settings"
@@ -152,21 +153,19 @@ def finish(
     run: Run,
     study: Study,
     pairs: list[MatrixPair],
-    trials: int | None,
     progress: Progress | None = None,
 ) -> Content | None:
     """Choose the winners, write their files and the report; None when nothing is finished.
 
-    With `trials` only plan entries below that number count, so that a bounded run ends the same way
-    whatever else is in the storage.
+    Of a run that was bounded by trials only those plan entries count, so that it ends the same way whatever
+    else is in the storage.
     """
-    limit = float("inf") if trials is None else trials
-    found = list(finished_algorithms(study, limit))
+    found = list(finished_algorithms(study, run.limit))
     if not found:
         return None
     winners = choose_winners(found, run.settings.dtype)
     write_winners(run.folder, winners)
-    trials_table = trial_table(study, limit, run.settings.arms())
+    trials_table = trial_table(study, run.limit, run.settings.arms())
     write_trials(run.folder, trials_table)
     content = collect(run, winners, pairs, trials_table, progress)
     write_report(content, run.folder)
@@ -176,9 +175,11 @@ def finish(
 def report_again(
     folder: str | Path, matrices: Sequence[str] = (), progress: Progress | None = None
 ) -> Content:
-    """Write the report of a run folder again, from its storage and encoders files: `stl-search report`.
+    """Write the report of a run folder again: `stl-search report`.
 
-    Where a published folder came without its storage, the table of trials is the one that it keeps.
+    Where the storage has finished trials that the folder does not know of, because the search is under way or
+    workers went on after it, the winners are chosen anew from all of them. Where a published folder came
+    without its storage, the table of trials is the one that it keeps.
 
     Raises:
         InvalidInput: no run there, no winners, damaged files, or unknown matrices.
@@ -186,12 +187,15 @@ def report_again(
     """
     stored = read_run(folder)
     pairs = load_pairs(matrices or stored.matrices)
-    winners = read_winners(stored.folder)
-    table = None if stored.has_storage else read_trials(stored.folder)
-    if table is None:
+    table = read_trials(stored.folder)
+    if stored.has_storage or table is None:
         study = open_study(open_storage(stored.storage_url), stored.study_name, stored.settings)
-        table = trial_table(study, asked=stored.settings.arms())
-    content = collect(stored, winners, pairs, table, progress)
+        now = trial_table(study, stored.limit, stored.settings.arms())
+        content = finish(stored, study, pairs, progress) if now != table else None
+        if content is not None:
+            return content
+        table = now
+    content = collect(stored, read_winners(stored.folder), pairs, table, progress)
     write_report(content, stored.folder)
     return content
 

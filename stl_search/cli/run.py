@@ -24,6 +24,7 @@ from stl_search.runs import DEFAULT_BUDGET, DEFAULT_MATRICES, default_folder, lo
 from stl_search.study.plan import Settings
 from stl_search.study.run_folder import Run
 from stl_search.study.strategies.base import STRATEGIES
+from stl_search.study.urls import without_password
 
 
 @click.command()
@@ -108,6 +109,9 @@ def run(
     pairs = load_pairs(matrices)
     folder = folder or default_folder(settings)
     started = Run(folder, settings, tuple(matrices), storage, command_line(), strategy)
+    if storage:
+        join = f"stl-search worker --storage {without_password(storage)} --study {started.study_name}"
+        err.print(f"others join by: {join}", markup=False, soft_wrap=True, highlight=False)
     if trials is None:
         err.print(
             f"{budget or DEFAULT_BUDGET:g} s are for the search; trials under way then, scoring on "
