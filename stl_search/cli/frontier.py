@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
 
-from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.tile import as_tile
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out
+from stl_search.frontier.listing import Wanted, listed
 
 _ORIGINS = {
     "seed": "searched or written out",
@@ -28,14 +28,34 @@ _ORIGINS = {
     "--into", type=click.Path(path_type=Path, file_okay=False),
     help="Also copy what is better than this folder's files into it, and nothing else.",
 )  # fmt: skip
+@click.option("--tile", "tiles", multiple=True, help='Only this format, "4" or "4x4x2"; repeatable.')
+@click.option("--family", "families", multiple=True, help="Only what this family made; repeatable.")
+@click.option("--group", "groups", multiple=True, help="Only what was made from this group; repeatable.")
+@click.option("--least-ratio", type=float, default=0.0, help="Only what saves at least so many times.")
+@click.option("--total", type=float, default=float("inf"), help="Only up to this total at the dtype.")
+@click.option("--proven", is_flag=True, help="Only what is exact.")
+@click.option("--commands", is_flag=True, help="Also print the command that made each.")
 @dtype_option
 @json_option
-def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: str, as_json: bool) -> None:
+def frontier(
+    folders: tuple[Path, ...],
+    exact: bool,
+    into: Path | None,
+    tiles: tuple[str, ...],
+    families: tuple[str, ...],
+    groups: tuple[str, ...],
+    least_ratio: float,
+    total: float,
+    proven: bool,
+    commands: bool,
+    dtype: str,
+    as_json: bool,
+) -> None:
     """The best encoders of one or more folders, by format, tiles they are for, and rank. Default: results/.
 
     \b
     Example:
-      stl-search frontier results/
+      stl-search frontier results/ --tile 4 --least-ratio 2
       stl-search frontier --exact
     """
     if exact:
@@ -44,30 +64,8 @@ def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: s
         _print_exact_table(as_json)
         return
     roots = folders or (Path("results"),)
-    rows: list[dict[str, Any]] = []
-    for root in roots:
-        if not root.exists():
-            raise InvalidInput("folder", expected="an existing folder", got=str(root))
-        for path in sorted(root.rglob("*.safetensors") if root.is_dir() else [root]):
-            judged = load_encoders(path).judged()
-            algorithm = judged.algorithm
-            rows.append(
-                {
-                    "tile": algorithm.tile.slug,
-                    "rank": algorithm.rank,
-                    "ratio": algorithm.ratio,
-                    "name": algorithm.name,
-                    "tiles": judged.scores.tiles,
-                    "total": judged.scores.total(dtype),
-                    **judged.scores.as_json(),
-                    "exact": judged.exact,
-                    "file": str(path),
-                }
-            )
-    best: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda r: r["total"]):
-        best.setdefault((row["tile"], row["tiles"], row["rank"]), row)
-    kept = [best[key] for key in sorted(best)]
+    wanted = Wanted(tuple(map(as_tile, tiles)), families, _canonical(groups), least_ratio, total, proven)
+    kept = listed(roots, dtype, wanted)
     if into is not None:
         from stl_search.frontier.winners import keep_better
 
@@ -78,20 +76,37 @@ def frontier(folders: tuple[Path, ...], exact: bool, into: Path | None, dtype: s
         echo_json(kept)
         return
     if not kept:
-        raise InvalidInput("folder", expected="encoders files", got=f"none in {', '.join(map(str, roots))}")
+        kind = "" if wanted == Wanted() else " of that kind"
+        raise InvalidInput(
+            "folder", expected="encoders files", got=f"none{kind} in {', '.join(map(str, roots))}"
+        )
     table = Table(box=None, header_style="bold")
     for column in ("tile", "tiles", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
         table.add_column(column, justify="left" if column in ("tile", "tiles", "name", "exact") else "right")
+    made = []
     for row in kept:
         table.add_row(
             row["tile"], row["tiles"], str(row["rank"]), f"{row['ratio']:.2f}",
             f"{row['nmse_white' if row['tiles'] == 'white' else 'nmse_profile']:.4g}",
             f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
+        if commands:
+            made.append((f"{row['tile']}-r{row['rank']}", row["command"] or "not recorded"))
     out.print(table)
+    for name, command in made:
+        out.print(f"{name}: {command}", markup=False, soft_wrap=True)
     if into is not None:
         copied = ", ".join(f"{row['tile']}-r{row['rank']}" for row in kept if row["copied"])
         out.print(f"better than in {into}: {copied or 'none'}", soft_wrap=True)
+
+
+def _canonical(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as provenance has them."""
+    if not groups:
+        return ()
+    from stl_algebra.groups import parse_group
+
+    return tuple(parse_group(name).name for name in groups)
 
 
 def _print_exact_table(as_json: bool) -> None:
