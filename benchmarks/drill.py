@@ -33,6 +33,7 @@ from stl_search.study.opened import Study
 from stl_search.study.plan import Settings
 from stl_search.study.queue import queue_up_to, set_goal
 from stl_search.study.results import finished_algorithms, finished_totals, progress
+from stl_search.study.signature import is_gone
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.tables import ENTRIES, FOUND, IS_RUNNING
 from stl_search.study.work import Bounds, work
@@ -40,8 +41,9 @@ from stl_search.study.work import Bounds, work
 SETTINGS = Settings(("S3",), "2", 6)
 NAME = "stl-drill"
 _WORKER = [sys.executable, "-c", "from stl_search.cli import main; main()", "worker"]
-#: Seconds after its start within which a worker is killed: while it imports, opens, claims and works.
-_KILLED_WITHIN = 12.0
+#: Every other worker is killed within so many seconds after its start, while it imports, opens and claims;
+#: the others within so many after they have begun a trial.
+_KILLED_STARTING, _KILLED_WORKING = 12.0, 2.0
 
 
 def planned(url: str, entries: int) -> Study:
@@ -114,7 +116,10 @@ def _killed(
     seen: dict[int, float | None] = {}
     for number in range(kills):
         victim = Worker(study, folder)
-        time.sleep(rng.uniform(0.0, _KILLED_WITHIN))
+        if number % 2:
+            while _running(study) < 2 and steady.is_at_work():
+                time.sleep(0.05)
+        time.sleep(rng.uniform(0.0, _KILLED_WORKING if number % 2 else _KILLED_STARTING))
         held = _running(study)
         victim.kill()
         in_a_trial += held > 1
@@ -136,7 +141,9 @@ def _killed(
 
 
 def _running(study: Study) -> int:
-    return int(study.database.rows(select(func.count()).select_from(ENTRIES).where(IS_RUNNING))[0][0])
+    """Trials whose worker is alive."""
+    lines = study.database.rows(select(ENTRIES.c.worker).where(IS_RUNNING))
+    return sum(not is_gone(worker) for (worker,) in lines)
 
 
 def _found_twice(study: Study) -> int:

@@ -1,7 +1,7 @@
 """What the queue of a study costs as it grows: claims and progress beside 100 and 100,000 finished trials.
 
-A second table counts the trials that two workers finish in the time of one, beside two processes that run
-the same trials without a database.
+Then the trials that two workers finish in the time of one, beside two processes that run the same trials
+without a database; and, on PostgreSQL, how many connections a crowd of workers keeps open.
 
     python -m benchmarks.queue        # on a PostgreSQL server of its own; writes results/search/queue.json
     python -m benchmarks.queue postgresql://me@host/name      # on that one, empty or measured in before
@@ -16,9 +16,11 @@ import json
 import multiprocessing
 import os
 import platform
+import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,15 +31,17 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from benchmarks.postgres import Server
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
+from stl_search.study.lease import Lease
 from stl_search.study.opened import Study
 from stl_search.study.plan import Settings
 from stl_search.study.queue import begin_next, claim, queue_up_to, renew
 from stl_search.study.results import finish, progress
+from stl_search.study.showing import show
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.strategies.base import strategy
 from stl_search.study.tables import ARMS, ENTRIES, EntryState
@@ -51,7 +55,9 @@ REPEATS = 60
 #: What workers are counted at: trials of a second or two, all alike.
 COUNTED_AT = Settings((), "3", 22, families=("random",))
 #: Seconds that workers are counted for, twice each.
-COUNTED = 45.0
+COUNTED = 30.0
+#: Workers of the crowd, seconds that one of their trials takes, seconds that they are looked at for.
+CROWD, CROWD_TRIAL, CROWD_SECONDS = 200, (20.0, 40.0), 60.0
 
 
 def run(url: str) -> dict[str, Any]:
@@ -77,12 +83,15 @@ def run(url: str) -> dict[str, Any]:
         for jobs in (1, 2):
             trials["workers"][jobs].append(trials_of(url, jobs))
             trials["processes"][jobs].append(trials_without(jobs))
-    return {
+    record = {
         "operations": rows,
         "seconds_counted": COUNTED,
         "trials": trials,
         "two_to_one": {name: sum(counts[2]) / sum(counts[1]) for name, counts in trials.items()},
     }
+    if url.startswith("postgres"):
+        record["crowd"] = crowd(url)
+    return record
 
 
 def filled(url: str, size: int) -> Study:
@@ -148,6 +157,59 @@ def trials_without(jobs: int) -> int:
         before = sum(finished[:])
         time.sleep(COUNTED)
         return int(sum(finished[:]) - before)
+
+
+def crowd(url: str) -> dict[str, Any]:
+    """`CROWD` workers, each a thread whose trials only wait: connections at a time, and what claims take."""
+    study = open_study(open_storage(url, 30.0), f"stl-bench-crowd-{uuid.uuid4().hex[:8]}", SETTINGS)
+    queue_up_to(study, 10 * CROWD)
+    waits, finished = list[float](), list[int]()
+    over, rng = threading.Event(), random.Random(0)
+
+    def worker(delay: float, took: float) -> None:
+        over.wait(delay)
+        while not over.is_set():
+            began = time.perf_counter()
+            claimed = claim(study)
+            waits.append(time.perf_counter() - began)
+            if claimed is None:
+                return
+            with Lease(study, claimed) as lease:
+                lease.stage("wait", 0, 1)
+                if over.wait(took):
+                    return
+            finish(study, claimed.index, "no candidate", took)
+            show(study, claimed.index)
+            finished.append(claimed.index)
+
+    # They have begun at any time before.
+    threads = [
+        threading.Thread(target=worker, args=(rng.uniform(0, CROWD_TRIAL[0]), rng.uniform(*CROWD_TRIAL)))
+        for _ in range(CROWD)
+    ]
+    for thread in threads:
+        thread.start()
+    open_at_once = list[int]()
+    end = time.monotonic() + CROWD_SECONDS
+    with study.database.engine.connect() as connection:
+        statement = text("select count(*) - 1 from pg_stat_activity where datname = current_database()")
+        while time.monotonic() < end:
+            open_at_once.append(int(connection.scalar(statement) or 0))
+            connection.rollback()
+            time.sleep(0.02)
+        limit = int(connection.scalar(text("show max_connections")) or 0)
+    over.set()
+    for thread in threads:
+        thread.join()
+    return {
+        "workers": CROWD,
+        "seconds": CROWD_SECONDS,
+        "seconds_a_trial": CROWD_TRIAL,
+        "trials": len(finished),
+        "claims": len(waits),
+        "claim_milliseconds": {"median": 1e3 * statistics.median(waits), "most": 1e3 * max(waits)},
+        "connections": {"mean": statistics.mean(open_at_once), "most": max(open_at_once), "allowed": limit},
+    }
 
 
 @contextmanager
