@@ -46,6 +46,7 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.cpu_layers
+	$(BIN)/python -m benchmarks.queue
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import accuracy, convolutions, dls, gauss_newton, orbits, random_starts
+from benchmarks import accuracy, convolutions, dls, gauss_newton, orbits, random_starts, refinement
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "gauss-newton": gauss_newton.run,
     "random-starts": random_starts.run,
     "orbits": orbits.run,
+    "refinement": refinement.run,
 }
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import optuna
 
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.errors import InvalidInput, NothingFound
@@ -23,8 +21,10 @@ from stl_search.matrices.pair import MatrixPair
 from stl_search.matrices.readers import load_matrices
 from stl_search.report.content import Content, collect
 from stl_search.report.write import write_report
+from stl_search.study.database import PATIENCE
+from stl_search.study.opened import Study
 from stl_search.study.plan import Settings
-from stl_search.study.queue import finished_algorithms, trial_table
+from stl_search.study.results import finished_algorithms, trial_table
 from stl_search.study.run_folder import Run, read_run, read_trials, start_run, write_trials
 from stl_search.study.storage import open_storage, open_study
 from stl_search.study.workers import State, search
@@ -77,7 +77,7 @@ def run(
         matrices: what to score on, see `matrices.readers.load_matrices`.
         trials: entries of the plan to work off. budget: or seconds to search; 60 when neither is given.
         jobs: worker processes.
-        storage: Optuna storage URL shared by several machines; default: SQLite in the folder.
+        storage: URL of a PostgreSQL database shared by several machines; default: SQLite in the folder.
         out: the run folder; default: results/ and the settings.
         progress: called with (what, done, of) now and then.
         settings: groups, tile, rank, dtype, seed, families and profile, as `study.plan.Settings` takes them.
@@ -85,6 +85,7 @@ def run(
     Raises:
         InvalidInput: a value is malformed, or the folder holds another run; before the search begins.
         Unavailable: the storage does not answer, or workers keep dying.
+        StorageLost: the storage went away; what was found since is kept in the folder for the next call.
         NothingFound: no trial has finished, or no family has a candidate.
     """
     if trials is not None and budget is not None:
@@ -115,8 +116,13 @@ def search_and_report(
     budget: float | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    patience: float = PATIENCE,
 ) -> Result:
-    """The run of a folder, searched on and reported; raises as `run`."""
+    """The run of a folder, searched on and reported; raises as `run`.
+
+    A storage may be away for `patience` seconds.
+    """
+    started = replace(started, trials=trials)
     start_run(started)
     if trials is None and budget is None:
         budget = DEFAULT_BUDGET
@@ -131,11 +137,11 @@ def search_and_report(
 
     interrupted = False
     try:
-        study = search(started, trials=trials, budget=budget, jobs=jobs, watch=watch)
+        study = search(started, trials=trials, budget=budget, jobs=jobs, watch=watch, patience=patience)
     except KeyboardInterrupt:
         interrupted = True
         study = open_study(open_storage(started.storage_url), started.study_name, started.settings)
-    content = finish(started, study, pairs, trials, progress)
+    content = finish(started, study, pairs, progress)
     if content is None:
         raise NothingFound(
             "no trial has finished yet" if interrupted else "no family has a candidate for these settings"
@@ -145,23 +151,21 @@ def search_and_report(
 
 def finish(
     run: Run,
-    study: optuna.Study,
+    study: Study,
     pairs: list[MatrixPair],
-    trials: int | None,
     progress: Progress | None = None,
 ) -> Content | None:
     """Choose the winners, write their files and the report; None when nothing is finished.
 
-    With `trials` only plan entries below that number count, so that a bounded run ends the same way
-    whatever else is in the storage.
+    Of a run that was bounded by trials only those plan entries count, so that it ends the same way whatever
+    else is in the storage.
     """
-    limit = float("inf") if trials is None else trials
-    found = [item for item in finished_algorithms(study) if item[0] < limit]
+    found = list(finished_algorithms(study, run.limit))
     if not found:
         return None
     winners = choose_winners(found, run.settings.dtype)
     write_winners(run.folder, winners)
-    trials_table = trial_table(study, limit, run.settings.arms())
+    trials_table = trial_table(study, run.limit, run.settings.arms())
     write_trials(run.folder, trials_table)
     content = collect(run, winners, pairs, trials_table, progress)
     write_report(content, run.folder)
@@ -171,9 +175,11 @@ def finish(
 def report_again(
     folder: str | Path, matrices: Sequence[str] = (), progress: Progress | None = None
 ) -> Content:
-    """Write the report of a run folder again, from its storage and encoders files: `stl-search report`.
+    """Write the report of a run folder again: `stl-search report`.
 
-    Where a published folder came without its storage, the table of trials is the one that it keeps.
+    Where the storage has finished trials that the folder does not know of, because the search is under way or
+    workers went on after it, the winners are chosen anew from all of them. Where a published folder came
+    without its storage, the table of trials is the one that it keeps.
 
     Raises:
         InvalidInput: no run there, no winners, damaged files, or unknown matrices.
@@ -181,12 +187,15 @@ def report_again(
     """
     stored = read_run(folder)
     pairs = load_pairs(matrices or stored.matrices)
-    winners = read_winners(stored.folder)
-    table = None if stored.has_storage else read_trials(stored.folder)
-    if table is None:
+    table = read_trials(stored.folder)
+    if stored.has_storage or table is None:
         study = open_study(open_storage(stored.storage_url), stored.study_name, stored.settings)
-        table = trial_table(study, asked=stored.settings.arms())
-    content = collect(stored, winners, pairs, table, progress)
+        now = trial_table(study, stored.limit, stored.settings.arms())
+        content = finish(stored, study, pairs, progress) if now != table else None
+        if content is not None:
+            return content
+        table = now
+    content = collect(stored, read_winners(stored.folder), pairs, table, progress)
     write_report(content, stored.folder)
     return content
 

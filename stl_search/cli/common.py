@@ -131,19 +131,27 @@ def command_line() -> str:
 
 
 class Duration(click.ParamType[float]):
-    """Seconds from "90s", "5m", "1h" or "90"."""
+    """Seconds from "90s", "5m", "1h", "3d" or "90"."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds, above zero."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
-        seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+        units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+        seconds = float(match[1]) * units[match[2]] if match else 0.0
         if seconds <= 0:
-            self.fail(f'expected a time such as "90s", "5m" or "1h", got {value!r}', param, ctx)
+            self.fail(f'expected a time such as "90s", "5m", "1h" or "3d", got {value!r}', param, ctx)
         return seconds
 
 
+patience_option = click.option(
+    "--patience",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="How long the storage may be away before the command gives up.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 dtype_option = click.option(
     "--dtype", default="bf16", show_default=True, help="bf16, fp16, tf32 or fp32: whose rounding counts."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.table import Table
 
-from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.tile import as_tile
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out
+from stl_search.frontier.listing import Wanted, listed
 
 _ORIGINS = {
     "seed": "searched or written out",
@@ -38,6 +38,13 @@ _ORIGINS = {
 @click.option(
     "--device", help="With --ratio and --shape: cpu or cuda as measured here, or a GPU of the table, as h200."
 )
+@click.option("--tile", "tiles", multiple=True, help='Only this format, "4" or "4x4x2"; repeatable.')
+@click.option("--family", "families", multiple=True, help="Only what this family made; repeatable.")
+@click.option("--group", "groups", multiple=True, help="Only what was made from this group; repeatable.")
+@click.option("--least-ratio", type=float, default=0.0, help="Only what saves at least so many times.")
+@click.option("--total", type=float, default=float("inf"), help="Only up to this total at the dtype.")
+@click.option("--proven", is_flag=True, help="Only what is exact.")
+@click.option("--commands", is_flag=True, help="Also print the command that made each.")
 @dtype_option
 @json_option
 def frontier(
@@ -47,6 +54,13 @@ def frontier(
     ratio: float | None,
     shape: str | None,
     device: str | None,
+    tiles: tuple[str, ...],
+    families: tuple[str, ...],
+    groups: tuple[str, ...],
+    least_ratio: float,
+    total: float,
+    proven: bool,
+    commands: bool,
     dtype: str,
     as_json: bool,
 ) -> None:
@@ -54,17 +68,19 @@ def frontier(
 
     \b
     Example:
-      stl-search frontier results/
+      stl-search frontier results/ --tile 4 --least-ratio 2
       stl-search frontier --exact
       stl-search frontier --ratio 2 --shape 4096x4096x4096 --device h200
     """
     if ratio is not None:
+        from stl_search.cli.choice import print_choice
+
         if exact or folders or into:
             raise InvalidInput(
                 "ratio", expected="no folders, --exact or --into beside it", got="one of them",
                 hint="with --ratio the question is about what the package has",
             )  # fmt: skip
-        _print_choice(ratio, shape, device, dtype, as_json)
+        print_choice(ratio, shape, device, dtype, as_json)
         return
     if shape or device:
         raise InvalidInput("shape", expected="--ratio beside --shape and --device", got="none")
@@ -74,30 +90,8 @@ def frontier(
         _print_exact_table(as_json)
         return
     roots = folders or (Path("results"),)
-    rows: list[dict[str, Any]] = []
-    for root in roots:
-        if not root.exists():
-            raise InvalidInput("folder", expected="an existing folder", got=str(root))
-        for path in sorted(root.rglob("*.safetensors") if root.is_dir() else [root]):
-            judged = load_encoders(path).judged()
-            algorithm = judged.algorithm
-            rows.append(
-                {
-                    "tile": algorithm.tile.slug,
-                    "rank": algorithm.rank,
-                    "ratio": algorithm.ratio,
-                    "name": algorithm.name,
-                    "tiles": judged.scores.tiles,
-                    "total": judged.scores.total(dtype),
-                    **judged.scores.as_json(),
-                    "exact": judged.exact,
-                    "file": str(path),
-                }
-            )
-    best: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda r: r["total"]):
-        best.setdefault((row["tile"], row["tiles"], row["rank"]), row)
-    kept = [best[key] for key in sorted(best)]
+    wanted = Wanted(tuple(map(as_tile, tiles)), families, _canonical(groups), least_ratio, total, proven)
+    kept = listed(roots, dtype, wanted)
     if into is not None:
         from stl_search.frontier.winners import keep_better
 
@@ -108,91 +102,37 @@ def frontier(
         echo_json(kept)
         return
     if not kept:
-        raise InvalidInput("folder", expected="encoders files", got=f"none in {', '.join(map(str, roots))}")
+        kind = "" if wanted == Wanted() else " of that kind"
+        raise InvalidInput(
+            "folder", expected="encoders files", got=f"none{kind} in {', '.join(map(str, roots))}"
+        )
     table = Table(box=None, header_style="bold")
     for column in ("tile", "tiles", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
         table.add_column(column, justify="left" if column in ("tile", "tiles", "name", "exact") else "right")
+    made = []
     for row in kept:
         table.add_row(
             row["tile"], row["tiles"], str(row["rank"]), f"{row['ratio']:.2f}",
             f"{row['nmse_white' if row['tiles'] == 'white' else 'nmse_profile']:.4g}",
             f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
+        if commands:
+            made.append((f"{row['tile']}-r{row['rank']}", row["command"] or "not recorded"))
     out.print(table)
+    for name, command in made:
+        out.print(f"{name}: {command}", markup=False, soft_wrap=True)
     if into is not None:
         copied = ", ".join(f"{row['tile']}-r{row['rank']}" for row in kept if row["copied"])
         out.print(f"better than in {into}: {copied or 'none'}", soft_wrap=True)
 
 
-def _print_choice(ratio: float, shape: str | None, device: str | None, dtype: str, as_json: bool) -> None:
-    """What fits a ratio, with predicted times where a shape and a device are given."""
-    from stl_algebra.precision import precision
-    from stl_search.frontier.choosing import candidates
+def _canonical(groups: tuple[str, ...]) -> tuple[str, ...]:
+    """Names as provenance has them."""
+    if not groups:
+        return ()
+    from stl_algebra.groups import parse_group
 
-    if (shape is None) != (device is None):
-        raise InvalidInput("shape", expected="--shape together with --device", got="one of them")
-    sizes = None if shape is None else parse_shape(shape)
-    rows = []
-    found = candidates(ratio, dtype)
-    for candidate in found:
-        row: dict[str, Any] = {
-            "name": candidate.name,
-            "tile": candidate.algorithm.tile.slug,
-            "rank": candidate.algorithm.rank,
-            "ratio": candidate.algorithm.ratio,
-            "total": candidate.scores.total(dtype),
-            **candidate.scores.as_json(),
-            "weights": candidate.weights,
-            "activations": candidate.activations,
-        }
-        if sizes is not None and device is not None:
-            from stl_kernels.device.peaks import common_gpus
-            from stl_kernels.speed.prediction import predict
-
-            known = {name.lower(): name for name in common_gpus()}
-            device = known.get(device.lower(), device)
-            # Two levels run as such or written out as one, whichever is faster.
-            times = min(
-                (predict(sizes, form, precision(dtype).stored, device) for form in candidate.forms),
-                key=lambda prediction: prediction.total,
-            )
-            row |= {"seconds": times.total, "dense_seconds": times.dense, "speedup": times.speedup}
-        rows.append(row)
-    if as_json:
-        echo_json({"ratio": ratio, "shape": sizes, "device": device, "dtype": dtype, "candidates": rows})
-        return
-    table = Table(box=None, header_style="bold")
-    columns = ["name", "tile", "rank", "ratio", f"total {dtype}", "A", "weights", "activations"]
-    for column in [*columns, *(["predicted", "speedup"] if sizes else [])]:
-        table.add_column(column, justify="left" if column in ("name", "tile") else "right")
-    fastest = min((row["seconds"] for row in rows if "seconds" in row), default=None)
-    for row in rows:
-        times_ = [f"{row['seconds'] * 1e3:.3g} ms", f"{row['speedup']:.2f}"] if "seconds" in row else []
-        table.add_row(
-            row["name"], row["tile"], str(row["rank"]), f"{row['ratio']:.2f}", f"{row['total']:.4g}",
-            f"{row['amplification']:.3g}", f"{row['weights']:.2f}x", f"{row['activations']:.2f}x", *times_,
-            style="bold" if fastest is not None and row["seconds"] == fastest else "",
-        )  # fmt: skip
-    out.print(table)
-    best = rows[0]
-    out.print(f"least error: {best['name']}, total {best['total']:.4g}", soft_wrap=True)
-    if fastest is not None:
-        quick = next(row for row in rows if row["seconds"] == fastest)
-        words = f"{quick['speedup']:.2f} times as fast as the dense product"
-        out.print(f"predicted fastest on {device}: {quick['name']}, {words}", soft_wrap=True)
-
-
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """(N, K, M) of "4096x4096x4096".
-
-    Raises:
-        InvalidInput: the text is something else.
-    """
-    parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(p.strip().isdigit() and int(p) > 0 for p in parts):
-        raise InvalidInput("shape", expected="three positive sizes NxKxM, as 4096x4096x4096", got=repr(text))
-    n, k, m = (int(p) for p in parts)
-    return n, k, m
+    return tuple(parse_group(name).name for name in groups)
 
 
 def _print_exact_table(as_json: bool) -> None:

@@ -14,6 +14,8 @@ COMMANDS = {
     "tpp": ("tpp", "Say whether a group realises a format."),
     "run": ("run", "Search encoders, score them, save the winners, write a report."),
     "descend": ("descend", "Improve a frontier: from rank to rank by removals, each polished."),
+    "worker": ("worker", "Work on a study that a run has started, from this machine too."),
+    "watch": ("watch", "A study as it stands: totals by rank, trials, cost and gain by arm."),
     "report": ("report", "Write the report of a run folder again."),
     "capture": ("capture", "Record inputs and weights of a model's linear layers on a text."),
     "profile": ("profile", "Measure how the variance of layers' sorted features is spread."),

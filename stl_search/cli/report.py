@@ -1,4 +1,4 @@
-"""`stl-search report`: the report of a run folder once more."""
+"""`stl-search report`: the report of a run folder once more, or of a search that is under way."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from stl_search.runs import report_again
 @json_option
 def report(folder: Path, matrices: tuple[str, ...], as_json: bool) -> None:
     """Write the report of a run folder again, from its storage and encoders files.
+
+    While the search is under way it is the report of what is finished.
 
     \b
     Example:

@@ -15,6 +15,7 @@ from stl_search.cli.common import (
     dtype_option,
     err,
     json_option,
+    patience_option,
     progress_bar,
 )
 from stl_search.judging.baselines import BASELINES
@@ -23,6 +24,7 @@ from stl_search.runs import DEFAULT_BUDGET, DEFAULT_MATRICES, default_folder, lo
 from stl_search.study.plan import Settings
 from stl_search.study.run_folder import Run
 from stl_search.study.strategies.base import STRATEGIES
+from stl_search.study.urls import without_password
 
 
 @click.command()
@@ -63,8 +65,10 @@ from stl_search.study.strategies.base import STRATEGIES
 @click.option(
     "--storage",
     default="",
-    help="Optuna storage URL shared by several machines; default: SQLite in the folder.",
+    help="URL of a PostgreSQL database shared by several machines, which `worker` joins; default: SQLite in "
+    "the folder.",
 )
+@patience_option
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), help="Run folder. Default: results/ and the settings."
 )
@@ -83,6 +87,7 @@ def run(
     seed: int,
     strategy: str,
     storage: str,
+    patience: float,
     folder: Path | None,
     as_json: bool,
 ) -> None:
@@ -104,6 +109,9 @@ def run(
     pairs = load_pairs(matrices)
     folder = folder or default_folder(settings)
     started = Run(folder, settings, tuple(matrices), storage, command_line(), strategy)
+    if storage:
+        join = f"stl-search worker --storage {without_password(storage)} --study {started.study_name}"
+        err.print(f"others join by: {join}", markup=False, soft_wrap=True, highlight=False)
     if trials is None:
         err.print(
             f"{budget or DEFAULT_BUDGET:g} s are for the search; trials under way then, scoring on "
@@ -111,7 +119,9 @@ def run(
             soft_wrap=True, highlight=False,
         )  # fmt: skip
     with progress_bar("run") as progress:
-        result = search_and_report(started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress)
+        result = search_and_report(
+            started, pairs, trials=trials, budget=budget, jobs=jobs, progress=progress, patience=patience
+        )
     if result.interrupted:
         err.print("stopped; everything finished is kept, the same command continues")
     conclude(result.content, as_json)

@@ -1,112 +1,202 @@
-"""The study: a plan of trials in an Optuna storage, worked off by any number of processes and machines.
+"""The queue of a study: which plan entries wait, run under a lease, or are finished.
 
-Entry i of the plan is a function of the run's settings and i alone. Each waits in the storage until a
-worker claims it (Optuna's `ask` is atomic), and is finished when the storage says COMPLETE; the
-algorithms are kept in the trial's attributes. A trial whose worker died is marked failed on the next
-start and its entry is queued again, so nothing finished is lost or repeated. A run bounded by trials works
-off a prefix of the plan and ends with the same trials however often it was stopped; one bounded by time
-takes the entries in the order that `strategies` finds worthwhile.
+Entry i of the plan is a function of the run's settings and i alone. It is claimed by one statement, which
+no two workers get the same line from, and belongs to its worker for `LEASE` seconds of the database's clock;
+the worker's thread renews that (`lease`). An entry whose lease has run out, or whose worker is seen to be
+gone, is claimed again. Nothing here reads the finished entries: counts by arm have a table of their own.
 
-What does not belong here: what a trial does (`trial`), choosing winners and writing files
-(`frontier.winners`).
+What does not belong here: what a trial does (`trials`), results (`results`), who works (`work`, `workers`).
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, and_, func, select, update
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.encoders_file import decode_algorithm, encode_algorithm
-from stl_algebra.errors import StlError
 from stl_algebra.families import FAMILIES
-from stl_search.study.plan import Settings
-from stl_search.study.strategies.base import Record, Strategy, strategy
-from stl_search.trials.trial import Entry, run_trial
+from stl_search.study.opened import Study
+from stl_search.study.signature import is_gone, sign
+from stl_search.study.strategies.base import Record, Strategy
+from stl_search.study.tables import ARMS, ENTRIES, IS_RUNNING, IS_WAITING, LEASE, STUDIES, EntryState
+
+_E = ENTRIES.c
 
 
-def _index(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs.get("index", -1))
+@dataclass(frozen=True)
+class Claim:
+    """A plan entry that is this worker's.
+
+    Attributes:
+        index: of the entry.
+        token: of this claim.
+    """
+
+    index: int
+    token: str
 
 
-def release_abandoned(study: optuna.Study) -> int:
-    """Mark running trials of dead processes of this machine as failed; their entries are queued again."""
-    released = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        host, _, pid = str(trial.user_attrs.get("worker", "")).partition(":")
-        if host == socket.gethostname() and pid.isdigit() and _alive(int(pid)):
-            continue
-        age = (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
-        # A worker signs within moments of claiming; other machines get an hour for a trial.
-        if age < (3600 if host and host != socket.gethostname() else 5 if not host else 0):
-            continue
-        study.tell(trial.number, state=TrialState.FAIL)
-        released += 1
-    return released
+@dataclass(frozen=True)
+class Goal:
+    """How far a study is to be worked off.
+
+    Attributes:
+        trials: entries 0 .. trials-1 are to be finished; None where time is the bound.
+        seconds: left for beginning others; at most 0 where there is no time left.
+        strategy: which entry comes next where time is the bound.
+    """
+
+    trials: int | None
+    seconds: float
+    strategy: str
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def set_goal(study: Study, trials: int | None, seconds: float | None, strategy: str) -> None:
+    """Let the study be worked off this far, or as far as another command has already asked for."""
+    own = STUDIES.c.study == study.name
+
+    def write(connection: Connection) -> None:
+        if trials is not None:
+            connection.execute(update(STUDIES).where(own, STUDIES.c.trials < trials).values(trials=trials))
+        if seconds is not None:
+            until = study.database.now + seconds
+            connection.execute(
+                update(STUDIES).where(own, STUDIES.c.deadline < until)
+                .values(deadline=until, strategy=strategy)
+            )  # fmt: skip
+
+    study.database.transaction(write)
 
 
-def queue_up_to(study: optuna.Study, settings: Settings, count: int) -> None:
+def goal(study: Study) -> Goal:
+    """How far the study is to be worked off, as of now."""
+    left = STUDIES.c.deadline - study.database.now
+    line = study.database.rows(
+        select(STUDIES.c.trials, left, STUDIES.c.strategy).where(STUDIES.c.study == study.name)
+    )[0]
+    return Goal(None if line[0] < 0 else line[0], float(line[1]), line[2])
+
+
+def queue_up_to(study: Study, count: int) -> None:
     """See that entries 0 .. count-1 are waiting, running or finished."""
-    present = {
-        _index(t)
-        for t in study.get_trials(deepcopy=False)
-        if t.state in (TrialState.WAITING, TrialState.RUNNING)
-    } | finished_indices(study)
-    for index in range(count):
-        if index not in present:
-            _queue(study, settings, index)
+    own = _E.study == study.name
+    present = study.database.rows(select(func.count()).where(own, _E.entry < count))[0][0]
+    if present == count:
+        return
+    arms = len(study.settings.arms())
+
+    def write(connection: Connection) -> None:
+        lines = [_waiting(study, index) for index in range(count)]
+        for first in range(0, count, 2000):
+            connection.execute(study.database.insert_new(ENTRIES), lines[first : first + 2000])
+        for arm in range(arms):
+            beyond = arm + arms * max(-(-(count - arm) // arms), 0)
+            connection.execute(
+                update(ARMS)
+                .where(ARMS.c.study == study.name, ARMS.c.arm == arm, ARMS.c.next_entry < beyond)
+                .values(next_entry=beyond)
+            )
+
+    study.database.transaction(write)
 
 
-def _queue(study: optuna.Study, settings: Settings, index: int) -> None:
-    name, group = settings.arm(index)
-    parameters = {"family": name, "group": group, "seed": settings.entry(index).seed}
-    study.enqueue_trial(parameters, user_attrs={"index": index})
+def _waiting(study: Study, index: int) -> dict[str, Any]:
+    return {"study": study.name, "entry": index, "state": EntryState.WAITING.value}
 
 
-def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int:
-    """The plan entry that a run bounded by time takes next: the first one free of the arm to be tried.
+def claim(study: Study, limit: int | None = None) -> Claim | None:
+    """An entry that waits, or whose lease has run out; None when there is none below `limit`.
+
+    Leases cannot be renewed while the storage is away. For one lease after it is back, or after its server
+    was started, none counts as run out.
+    """
+    database, token = study.database, uuid.uuid4().hex
+    here = and_(_E.study == study.name, _E.entry < limit) if limit is not None else _E.study == study.name
+    now, up = database.now, database.up_since
+    run_out = and_(IS_RUNNING, _E.lease < now, up + LEASE < now)
+    ways = [IS_WAITING]
+    if time.monotonic() - database.returned > LEASE:
+        ways.append(run_out)
+
+    def take(connection: Connection) -> int | None:
+        for way in ways:
+            first = select(_E.entry).where(here, way).order_by(_E.entry).limit(1)
+            if database.is_postgres:
+                first = first.with_for_update(skip_locked=True)
+            taken = connection.execute(
+                update(ENTRIES)
+                .where(_E.study == study.name, _E.entry == first.scalar_subquery())
+                .values(**_claimed(study, token))
+                .returning(_E.entry)
+            ).scalar()
+            if taken is not None:
+                return int(taken)
+        return None
+
+    index = database.transaction(take)
+    return None if index is None else Claim(index, token)
+
+
+def _claimed(study: Study, token: str) -> dict[str, Any]:
+    now = study.database.now
+    return {
+        "state": EntryState.RUNNING.value,
+        "worker": sign(),
+        "token": token,
+        "lease": now + LEASE,
+        "begun": now,
+        "stage": "",
+    }
+
+
+def begin_next(study: Study, choose: Strategy) -> Claim:
+    """Claim the entry that a run bounded by time takes next: the first one free of the arm to be tried."""
+    database, token = study.database, uuid.uuid4().hex
+    arms = len(study.settings.arms())
+    arm, index = next_index(study, choose)
+
+    def begin(connection: Connection) -> int:
+        free = index
+        while True:
+            line = {"study": study.name, "entry": free, **_claimed(study, token)}
+            new = database.insert_new(ENTRIES).values(**line).returning(_E.entry)
+            if connection.execute(new).scalar() is not None:
+                break
+            free += arms
+        connection.execute(
+            update(ARMS).where(ARMS.c.study == study.name, ARMS.c.arm == arm).values(next_entry=free + arms)
+        )
+        return free
+
+    return Claim(database.transaction(begin), token)
+
+
+def next_index(study: Study, choose: Strategy) -> tuple[int, int]:
+    """(arm, entry) that a run bounded by time takes next; the entry may be taken by then.
 
     Families without groups are tried first: the exact algorithms among them are the bar for the others and
     cheap. They are not tried again before every group has had a trial.
     """
-    arms = settings.arms()
-    taken: set[int] = set()
+    arms = study.settings.arms()
+    lines = study.database.rows(
+        select(
+            ARMS.c.arm, ARMS.c.complete + ARMS.c.without_candidate, ARMS.c.seconds, ARMS.c.best,
+            ARMS.c.next_entry,
+        ).where(ARMS.c.study == study.name)
+    )  # fmt: skip
     records = [Record() for _ in arms]
-    now = datetime.now()
-    for trial in study.get_trials(deepcopy=False):
-        index = _index(trial)
-        if trial.state is TrialState.FAIL or index < 0:
-            continue
-        taken.add(index)
+    following = list(range(len(arms)))
+    for arm, trials, seconds, best, free in lines:
+        records[arm] = Record(trials, seconds, best)
+        following[arm] = free
+    for index, seconds in _unfinished(study, len(arms)):
         record = records[index % len(arms)]
-        seconds = 0.0
-        if trial.datetime_start:
-            seconds = ((trial.datetime_complete or now) - trial.datetime_start).total_seconds()
-        values = [v for v in (record.best, trial.value) if v is not None]
         records[index % len(arms)] = Record(
-            record.trials + 1,
-            record.seconds + seconds,
-            min(values, default=None),
-            record.in_flight + (not trial.state.is_finished()),
+            record.trials + 1, record.seconds + seconds, record.best, record.in_flight + 1
         )
     order = sorted(range(len(arms)), key=lambda i: (FAMILIES[arms[i][0]].uses_group, i))
     arm = order[choose([records[i] for i in order])]
@@ -114,143 +204,55 @@ def next_index(study: optuna.Study, settings: Settings, choose: Strategy) -> int
         # No family without a group a second time while a group that was asked for has had none.
         had = {arms[i][1] for i in order if records[i].trials}
         arm = next((i for i in order if arms[i][1] not in had), arm)
-    return next(i for i in itertools.count(arm, len(arms)) if i not in taken)
+    return arm, following[arm]
 
 
-def finished_indices(study: optuna.Study) -> set[int]:
-    """Plan entries that have a result: COMPLETE, or PRUNED because the family has no candidate there."""
-    done = (TrialState.COMPLETE, TrialState.PRUNED)
-    return {_index(t) for t in study.get_trials(deepcopy=False, states=done)}
+def _unfinished(study: Study, arms: int) -> Iterable[tuple[int, float]]:
+    """(entry, seconds so far) of what runs, and of what waits first, some of every arm."""
+    since = study.database.now - _E.begun
+    yield from study.database.rows(select(_E.entry, since).where(_E.study == study.name, IS_RUNNING))
+    waiting = select(_E.entry).where(_E.study == study.name, IS_WAITING).order_by(_E.entry).limit(2 * arms)
+    for (index,) in study.database.rows(waiting):
+        yield index, 0.0
 
 
-def work(
-    study: optuna.Study,
-    settings: Settings,
-    *,
-    trials: int | None = None,
-    deadline: float | None = None,
-    command: str = "",
-    by: str = "stride",
-) -> None:
-    """Claim and run entries until `trials` entries are finished or the deadline passes.
-
-    Args:
-        study: shared by all workers.
-        settings: of the plan.
-        trials: plan entries 0 .. trials-1; None for as many as time allows, in the order of `next_index`.
-        deadline: value of `time.monotonic` after which nothing new is begun.
-        command: stored in provenance.
-        by: name of the strategy that chooses the next entry where time is the bound.
-    """
-    limit = 1_000_000_000 if trials is None else trials
-    choose = strategy(by)
-    while deadline is None or time.monotonic() < deadline:
-        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            if trials is not None:
-                return
-            _queue(study, settings, next_index(study, settings, choose))
-        trial = study.ask()
-        trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
-        index = int(trial.user_attrs.get("index", -1))
-        if index < 0 or index >= limit or _is_taken(study, index, trial.number):
-            # The queue was empty, another worker had queued the same entry, or the plan is shorter now.
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        entry = settings.entry(index)
-        trial.suggest_categorical("family", list(settings.families))
-        trial.suggest_categorical("group", [*settings.groups, ""])
-        trial.suggest_int("seed", 0, 2**32 - 1)
-        _run_and_tell(study, trial, entry, command)
-
-
-def running(study: optuna.Study) -> list[str]:
-    """What workers are busy with: family, group and stage of each running trial, as a display shows them."""
-    return [
-        " ".join(
-            word
-            for word in (t.params.get("family"), t.params.get("group"), t.user_attrs.get("stage"))
-            if word
+def renew(study: Study, claimed: Claim, stage: str = "") -> bool:
+    """Keep the entry for another lease and say how far it is; False when it is not this claim's any more."""
+    statement = (
+        update(ENTRIES)
+        .where(
+            _E.study == study.name, _E.entry == claimed.index,
+            _E.token == claimed.token, IS_RUNNING,
         )
-        for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if t.params
-    ]
+        .values(lease=study.database.now + LEASE, stage=stage[:200])
+    )  # fmt: skip
+    return bool(study.database.transaction(lambda c: c.execute(statement).rowcount, patience=0.0))
 
 
-def _is_taken(study: optuna.Study, index: int, number: int) -> bool:
-    """Another trial has a result for the plan entry, or was claimed for it and has a lower number."""
-    return any(
-        _index(t) == index and t.number != number and (t.state is not TrialState.RUNNING or t.number < number)
-        for t in study.get_trials(
-            deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        )
+def release(study: Study, claims: Sequence[tuple[int, str]], patience: float | None = None) -> int:
+    """Let entries wait again that are still those claims'; how many were."""
+
+    def write(connection: Connection) -> int:
+        released = 0
+        for index, token in claims:
+            released += connection.execute(
+                update(ENTRIES)
+                .where(
+                    _E.study == study.name, _E.entry == index,
+                    _E.token == token, IS_RUNNING,
+                )
+                .values(state=EntryState.WAITING.value, worker="", token="", lease=0.0)
+            ).rowcount  # fmt: skip
+        return released
+
+    return study.database.transaction(write, patience) if claims else 0
+
+
+def release_abandoned(study: Study, patience: float | None = None) -> int:
+    """Let entries of this machine's ended processes wait again at once; other machines' leases run out."""
+    running = study.database.rows(
+        select(_E.entry, _E.token, _E.worker).where(_E.study == study.name, IS_RUNNING),
+        patience,
     )
-
-
-def _run_and_tell(study: optuna.Study, trial: optuna.Trial, entry: Entry, command: str) -> None:
-    told = time.monotonic()
-
-    def stage(what: str, done: int, of: int) -> None:
-        """Leave a note for the display, at most one a second: each is a write to the storage."""
-        nonlocal told
-        if time.monotonic() - told >= 1.0:
-            told = time.monotonic()
-            trial.set_user_attr("stage", f"{what} {done}/{of}")
-
-    try:
-        outcome = run_trial(entry, command, stage)
-    except StlError as error:  # NoCandidate, or a candidate that cannot be refined
-        trial.set_user_attr("reason", str(error))
-        study.tell(trial, state=TrialState.PRUNED)
-        return
-    trial.set_user_attr("algorithms", [encode_algorithm(a) for a in outcome.algorithms])
-    trial.set_user_attr("totals", list(outcome.totals))
-    study.tell(trial, outcome.totals[0])
-
-
-def finished_algorithms(study: optuna.Study) -> Iterator[tuple[int, float, BilinearAlgorithm]]:
-    """(plan index, total, algorithm) of everything that finished trials found, in plan order."""
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in sorted(done, key=_index):
-        for value, data in zip(trial.user_attrs["totals"], trial.user_attrs["algorithms"], strict=True):
-            yield _index(trial), float(value), decode_algorithm(data)
-
-
-def trial_table(
-    study: optuna.Study, limit: float = float("inf"), asked: Sequence[tuple[str, str]] = ()
-) -> dict[str, Any]:
-    """Counts of trials and the best total of every family and group, best first.
-
-    Args:
-        study: of the run.
-        limit: plan entries from this number on do not count.
-        asked: (family, group) pairs that get a line even if there was no trial.
-
-    Returns:
-        "finished", "without_candidate" (counts) and "arms": family, group, count, without_candidate, best
-        (None without a finished trial).
-    """
-    arms: dict[tuple[str, str], list[float]] = {arm: [] for arm in asked}
-    without: Counter[tuple[str, str]] = Counter()
-    for trial in study.get_trials(deepcopy=False):
-        index = trial.user_attrs.get("index", limit)
-        if index >= limit:
-            continue
-        if trial.state is TrialState.PRUNED:
-            arm = (trial.params["family"], trial.params["group"])
-            arms.setdefault(arm, [])
-            without[arm] += 1
-        elif trial.state is TrialState.COMPLETE and trial.value is not None:
-            arms.setdefault((trial.params["family"], trial.params["group"]), []).append(trial.value)
-    table: list[dict[str, Any]] = [
-        {
-            "family": f,
-            "group": g,
-            "count": len(values),
-            "without_candidate": without[f, g],
-            "best": min(values, default=None),
-        }
-        for (f, g), values in arms.items()
-    ]
-    table.sort(key=lambda row: float("inf") if row["best"] is None else row["best"])
-    finished = sum(len(v) for v in arms.values())
-    return {"finished": finished, "without_candidate": without.total(), "arms": table}
+    gone = [(index, token) for index, token, worker in running if is_gone(worker)]
+    return release(study, gone, patience)

@@ -1,7 +1,7 @@
 """A run folder: what a run was asked for, its storage, its winners as encoders files.
 
-run.json            settings, matrices, storage (without a password), version, command
-study.db            the Optuna storage, unless --storage names another
+run.json            study, settings, matrices, storage (without a password), version, command
+study.db            the storage, unless --storage names another
 trials.json         counts and best totals by family and group, for folders that are passed on without storage
 encoders/*.safetensors   one file per rank of the frontier
 report.html, report.md, scores.csv, figures/    written by `report`
@@ -34,6 +34,7 @@ class Run:
         storage: URL, "" for the study.db in the folder.
         command: the command line that started it.
         strategy: how a run bounded by time chooses what comes next; no part of the settings.
+        trials: plan entries from this number on do not count; None where all that is finished counts.
     """
 
     folder: Path
@@ -42,6 +43,12 @@ class Run:
     storage: str
     command: str
     strategy: str = "stride"
+    trials: int | None = None
+
+    @property
+    def limit(self) -> float:
+        """Plan entries from this number on do not count."""
+        return float("inf") if self.trials is None else self.trials
 
     @property
     def storage_url(self) -> str:
@@ -63,11 +70,13 @@ class Run:
         return {
             "stl_folder_version": FOLDER_VERSION,
             "version": __version__,
+            "study": self.study_name,
             "settings": self.settings.as_json(),
             "matrices": list(self.matrices),
             "storage": without_password(self.storage),
             "command": self.command,
             "strategy": self.strategy,
+            "trials": self.trials,
         }
 
 
@@ -119,6 +128,7 @@ def read_run(folder: str | Path) -> Run:
             data["storage"],
             data["command"],
             data.get("strategy", "stride"),
+            None if data.get("trials") is None else int(data["trials"]),
         )
     except StlError:
         raise

@@ -1,4 +1,4 @@
-"""Working off a run: worker processes around a study, progress, winners and report at the end."""
+"""Worker processes around a study: how many run, what dead ones leave, when to give up."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState
-
 from stl_algebra.errors import StlError, Unavailable
-from stl_search.study.queue import finished_indices, queue_up_to, release_abandoned, running, work
+from stl_search.study.database import PATIENCE, StorageLost
+from stl_search.study.opened import Study
+from stl_search.study.plan import Settings
+from stl_search.study.queue import goal, queue_up_to, release_abandoned, set_goal
+from stl_search.study.results import progress, unfinished
 from stl_search.study.run_folder import Run
-from stl_search.study.storage import open_storage, open_study
+from stl_search.study.showing import show_rest
+from stl_search.study.storage import join_study, open_storage, open_study
+from stl_search.study.unsent import send_rest
+from stl_search.study.work import Bounds, work
+
+#: Exit code of a worker process whose storage was away for good.
+_LOST = 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,29 @@ class State:
     running: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Task:
+    """What worker processes are given.
+
+    Attributes:
+        url: of the storage.
+        name: of the study.
+        settings: of the study.
+        folder: where results are kept while the storage is away.
+        bounds: how far they work.
+        command: stored in provenance.
+        patience: seconds that the storage may be away.
+    """
+
+    url: str
+    name: str
+    settings: Settings
+    folder: Path
+    bounds: Bounds
+    command: str = ""
+    patience: float = PATIENCE
+
+
 def search(
     run: Run,
     *,
@@ -45,30 +77,85 @@ def search(
     budget: float | None,
     jobs: int,
     watch: Callable[[State], None] | None = None,
-) -> optuna.Study:
+    patience: float = PATIENCE,
+) -> Study:
     """Run the plan in `jobs` processes until `trials` entries are finished or `budget` seconds are over.
 
-    Interrupting it leaves everything finished in the storage; calling it again continues.
+    Interrupting it leaves everything finished in the storage; calling it again continues. Workers of other
+    machines may join (`join`).
 
     Raises:
         Unavailable: the storage does not answer, or a worker died.
+        StorageLost: it went away for longer than `patience`; what was found then is kept in the run's folder.
         InvalidInput: the study exists with other settings.
     """
     began = time.monotonic()
-    study = open_study(open_storage(run.storage_url), run.study_name, run.settings)
-    release_abandoned(study)
+    study = open_study(open_storage(run.storage_url, patience), run.study_name, run.settings)
+    send_rest(study, run.folder)
+    set_goal(study, trials, budget, run.strategy)
     if trials is not None:
-        queue_up_to(study, run.settings, trials)
-    deadline = None if budget is None else began + budget
+        queue_up_to(study, trials)
+    bounds = Bounds(trials, None if budget is None else began + budget, run.strategy)
+    task = Task(run.storage_url, run.study_name, run.settings, run.folder, bounds, run.command, patience)
+    _supervise(study, task, jobs, watch, began)
+    show_rest(study)
+    return study
+
+
+def join(
+    url: str,
+    name: str,
+    *,
+    folder: Path,
+    budget: float | None = None,
+    jobs: int = 1,
+    watch: Callable[[State], None] | None = None,
+    patience: float = PATIENCE,
+    command: str = "",
+) -> tuple[Study, int]:
+    """Work on a study that a run has started, as far as runs have asked for, or for `budget` seconds.
+
+    Returns:
+        The study, and how many of its entries have a result more than when this began.
+
+    Raises:
+        InvalidInput: no such study.
+        Unavailable, StorageLost: as `search`.
+    """
+    began = time.monotonic()
+    study = join_study(open_storage(url, patience), name)
+    send_rest(study, folder)
+    before, asked = progress(study).finished, goal(study)
+    rounds = []
+    if budget is not None:
+        rounds.append(Bounds(None, began + budget, asked.strategy))
+    else:
+        if asked.trials is not None:
+            queue_up_to(study, asked.trials)
+            rounds.append(Bounds(asked.trials, None, asked.strategy))
+        if asked.seconds > 0:
+            rounds.append(Bounds(None, time.monotonic() + asked.seconds, asked.strategy))
+    for bounds in rounds:
+        task = Task(url, name, study.settings, folder, bounds, command, patience)
+        _supervise(study, task, jobs, watch, began)
+    show_rest(study)
+    return study, progress(study).finished - before
+
+
+def _supervise(
+    study: Study, task: Task, jobs: int, watch: Callable[[State], None] | None, began: float
+) -> None:
+    """Keep processes at work until the task's bounds are reached and all of them have ended."""
     context = multiprocessing.get_context("spawn")
-    workers: list[Any] = []
+    bounds, workers = task.bounds, list[Any]()
+    release_abandoned(study)
     try:
         while True:
-            if trials is not None and finished_indices(study) >= set(range(trials)):
+            if bounds.trials is not None and not unfinished(study, bounds.trials):
                 break
-            if deadline is not None and time.monotonic() >= deadline:
+            if bounds.deadline is not None and time.monotonic() >= bounds.deadline:
                 break
-            _replace_ended(workers, context, run, trials, deadline, jobs, study)
+            _replace_ended(workers, context, task, jobs, study)
             if watch:
                 watch(_state(study, began))
             time.sleep(0.25)
@@ -78,28 +165,28 @@ def search(
                 worker.join(0.5)
                 if watch:
                     watch(_state(study, began))
+        _check_storage(workers, task)
+    except StorageLost as error:
+        # What is under way is finished and kept; the workers then give up by themselves.
+        for worker in workers:
+            worker.join()
+        raise StorageLost(f"{str(error).partition('; what was')[0]}; {_kept(task)}") from error
     finally:
         for worker in workers:
             if worker.is_alive():
                 worker.terminate()
         for worker in workers:
             worker.join()
-        release_abandoned(study)
+        # Whatever ends it, without waiting for a storage that is away.
+        with contextlib.suppress(StlError):
+            release_abandoned(study, patience=0.0)
     if watch:
         watch(_state(study, began))
-    return study
 
 
-def _replace_ended(
-    workers: list[Any],
-    context: Any,
-    run: Run,
-    trials: int | None,
-    deadline: float | None,
-    jobs: int,
-    study: optuna.Study,
-) -> None:
-    """Keep `jobs` workers alive while there is something to do; requeue what dead ones left."""
+def _replace_ended(workers: list[Any], context: Any, task: Task, jobs: int, study: Study) -> None:
+    """Keep `jobs` workers alive while there is something to do; what dead ones left waits again."""
+    _check_storage(workers, task)
     failed = [w for w in workers if w.exitcode not in (None, 0)]
     if len(failed) > 3 + jobs:
         raise Unavailable(f"worker processes keep dying (exit code {failed[-1].exitcode})")
@@ -108,18 +195,25 @@ def _replace_ended(
         return
     if workers:
         release_abandoned(study)
-        if trials is not None:
-            queue_up_to(study, run.settings, trials)
-    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-    wanted = jobs if trials is None else min(jobs, alive + waiting)
+    bounds = task.bounds
+    wanted = jobs if bounds.trials is None else unfinished(study, bounds.trials, jobs)
     for _ in range(wanted - alive):
-        remaining = None if deadline is None else deadline - time.monotonic()
-        worker = context.Process(target=_worker, args=(run, trials, remaining, os.getpid()), daemon=True)
+        remaining = None if bounds.deadline is None else bounds.deadline - time.monotonic()
+        worker = context.Process(target=_worker, args=(task, remaining, os.getpid()), daemon=True)
         worker.start()
         workers.append(worker)
 
 
-def _worker(run: Run, trials: int | None, seconds: float | None, parent: int) -> None:
+def _check_storage(workers: list[Any], task: Task) -> None:
+    if any(w.exitcode == _LOST for w in workers):
+        raise StorageLost(f"the storage is away; {_kept(task)}")
+
+
+def _kept(task: Task) -> str:
+    return f"what was found since is kept in {task.folder / 'unsent'}, sent at the next start"
+
+
+def _worker(task: Task, seconds: float | None, parent: int) -> None:
     """A worker process: ends with its parent, ignores Ctrl-C (the parent decides)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -131,13 +225,28 @@ def _worker(run: Run, trials: int | None, seconds: float | None, parent: int) ->
     threading.Thread(target=watch_parent, daemon=True).start()
     # The budget began in the parent; what starting this process took has been spent.
     deadline = None if seconds is None else time.monotonic() + seconds
-    study = open_study(open_storage(run.storage_url), run.study_name, run.settings)
-    with contextlib.suppress(StlError):
-        work(study, run.settings, trials=trials, deadline=deadline, command=run.command, by=run.strategy)
+    bounds = Bounds(task.bounds.trials, deadline, task.bounds.strategy)
+    try:
+        study = _open_with_patience(task)
+        work(study, bounds, task.folder, task.command)
+    except StorageLost:
+        sys.exit(_LOST)
+    except StlError as error:
+        sys.exit(f"error: {error}")
 
 
-def _state(study: optuna.Study, began: float) -> State:
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = [t.value for t in done if t.value is not None]
-    seconds = time.monotonic() - began
-    return State(len(finished_indices(study)), min(values, default=None), seconds, tuple(running(study)))
+def _open_with_patience(task: Task) -> Study:
+    """The task's study: it was open a moment ago, so a storage that does not answer may come back."""
+    give_up = time.monotonic() + task.patience
+    while True:
+        try:
+            return open_study(open_storage(task.url, task.patience), task.name, task.settings)
+        except Unavailable as error:
+            if time.monotonic() >= give_up:
+                raise StorageLost(str(error)) from error
+            time.sleep(1.0)
+
+
+def _state(study: Study, began: float) -> State:
+    now = progress(study)
+    return State(now.finished, now.best, time.monotonic() - began, now.running)

@@ -36,6 +36,7 @@ class Target:
         inner: (k,), where the tensor is the matmul tensor with its inner index l weighted by inner[l], so
             that contractions are small matrix products: ones for white tiles, the roots of a profile; None
             for any other colour.
+        white: whether those are ones, which nothing needs to be multiplied by.
     """
 
     tile: TileFormat
@@ -43,6 +44,7 @@ class Target:
     energy: float
     penalty: float
     inner: Tensor | None
+    white: bool
 
     @classmethod
     def of(
@@ -52,7 +54,9 @@ class Target:
         if not (np.isfinite(penalty) and penalty >= 0):
             raise InvalidInput("penalty", expected="a finite number of at least 0", got=penalty)
         tensor = torch.from_numpy(target_tensor(tile, colour).copy()).to(device)
-        return cls(tile, tensor, float((tensor**2).sum()), penalty, _inner_weights(tile, tensor))
+        inner = _inner_weights(tile, tensor)
+        white = inner is not None and bool((inner == 1.0).all())
+        return cls(tile, tensor, float((tensor**2).sum()), penalty, inner, white)
 
 
 def _inner_weights(tile: TileFormat, tensor: Tensor) -> Tensor | None:
@@ -69,7 +73,7 @@ def _inner_weights(tile: TileFormat, tensor: Tensor) -> Tensor | None:
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def _right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
+def right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
     """Contraction of the target with the two other factors: (B, r, size of `mode`)."""
     x, w, d = factors
     if target.inner is not None:
@@ -77,10 +81,11 @@ def _right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
         shape = x.shape[:2]
         xm, wm, dm = x.view(*shape, t.n, t.k), w.view(*shape, t.k, t.m), d.view(*shape, t.n, t.m)
         if mode == 0:
-            return ((dm @ wm.mT) * target.inner).reshape(*shape, -1)
-        if mode == 1:
-            return ((xm * target.inner).mT @ dm).reshape(*shape, -1)
-        return ((xm * target.inner) @ wm).reshape(*shape, -1)
+            right = dm @ wm.mT
+            return (right if target.white else right * target.inner).reshape(*shape, -1)
+        if not target.white:
+            xm = xm * target.inner
+        return (xm.mT @ dm if mode == 1 else xm @ wm).reshape(*shape, -1)
     a, b, y = target.tensor.shape
     if mode == 0:
         half = (w @ target.tensor.permute(1, 0, 2).reshape(b, a * y)).view(*w.shape[:2], a, y)
@@ -91,32 +96,34 @@ def _right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
     return (w.unsqueeze(-2) @ half).squeeze(-2)
 
 
-def _gram(target: Target, first: Tensor, second: Tensor) -> Tensor:
-    gram = (first @ first.mT) * (second @ second.mT)
-    gram.diagonal(dim1=-2, dim2=-1).mul_(1.0 + target.penalty)
-    return gram
+def normal_matrix(target: Target, first: Tensor, second: Tensor) -> Tensor:
+    """Of the regression for one factor, (B, r, r), from the Gram matrices of the two others."""
+    normal = first * second
+    normal.diagonal(dim1=-2, dim2=-1).mul_(1.0 + target.penalty)
+    return normal
 
 
-def _update(target: Target, mode: int, factors: Batch, proximal: float) -> Tensor:
-    """The best factor `mode` given the others, with a proximal term relative to the Gram's mean diagonal."""
-    first, second = (factors[i] for i in range(3) if i != mode)
-    gram = _gram(target, first, second)
-    right = _right_hand_side(target, mode, factors)
-    weight = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * proximal
-    right = right + weight * factors[mode]
-    gram = gram + weight * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    root, failed = torch.linalg.cholesky_ex(gram)
+def _update(target: Target, mode: int, factors: Batch, grams: dict[int, Tensor], proximal: float) -> Tensor:
+    """The best factor `mode` given the others, with a proximal term relative to the mean diagonal."""
+    first, second = (grams[i] for i in range(3) if i != mode)
+    normal = normal_matrix(target, first, second)
+    diagonal = normal.diagonal(dim1=-2, dim2=-1)
+    weight = diagonal.mean(-1, keepdim=True) * proximal
+    right = torch.addcmul(right_hand_side(target, mode, factors), weight.unsqueeze(-1), factors[mode])
+    # Only the diagonal is touched: sums of whole matrices would take as long as their factorisation.
+    diagonal.add_(weight)
+    root, failed = torch.linalg.cholesky_ex(normal)
     if bool(failed.any()):
         # Dependent products: a larger ridge for this step only; the next sweep has new Grams.
-        root = torch.linalg.cholesky(
-            gram + 1e3 * weight * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        )
+        diagonal.add_(1e3 * weight)
+        root = torch.linalg.cholesky(normal)
     return torch.cholesky_solve(right, root)
 
 
 def balanced(factors: Batch) -> Batch:
     """The three vectors of each product rescaled to equal norms; their product is unchanged."""
-    norms = [f.norm(dim=-1, keepdim=True).clamp_min(1e-150) for f in factors]
+    # Several times as fast as `norm` on vectors that are this short.
+    norms = [f.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-150) for f in factors]
     mean = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
     x, w, d = (f * (mean / norm) for f, norm in zip(factors, norms, strict=True))
     return x, w, d
@@ -163,9 +170,14 @@ def als(
     factors = balanced(factors)
     last: Tensor | None = None
     for sweep in range(sweeps):
+        # By factor; each serves two updates.
+        grams: dict[int, Tensor] = {}
         for mode in (2, 0, 1):
+            for other in {0, 1, 2} - {mode} - grams.keys():
+                grams[other] = factors[other] @ factors[other].mT
             updated = list(factors)
-            updated[mode] = _update(target, mode, factors, float(weights[sweep]))
+            updated[mode] = _update(target, mode, factors, grams, float(weights[sweep]))
+            grams.pop(mode, None)
             factors = (updated[0], updated[1], updated[2])
         factors = balanced(factors)
         if tolerance and sweep % 25 == 24:

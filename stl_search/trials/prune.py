@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from stl_algebra.progress import Progress
-from stl_search.trials.als import Batch, Target, _gram, _right_hand_side, als, objective
+from stl_search.trials.als import Batch, Target, als, normal_matrix, objective, right_hand_side
 
 
 def removal_costs(target: Target, factors: Batch) -> Tensor:
     """(B, r): rise of the objective when a product is dropped and the best of the three factors refitted."""
     costs = []
+    grams = [f @ f.mT for f in factors]
     for mode in range(3):
-        first, second = (factors[i] for i in range(3) if i != mode)
-        gram = _gram(target, first, second)
+        first, second = (grams[i] for i in range(3) if i != mode)
+        gram = normal_matrix(target, first, second)
         jitter = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * 1e-10
         inverse = torch.linalg.inv(
             gram + jitter * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         )
-        solved = inverse @ _right_hand_side(target, mode, factors)
+        solved = inverse @ right_hand_side(target, mode, factors)
         costs.append(solved.square().sum(-1) / inverse.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300))
     return torch.stack(costs).amin(0) / target.energy
 

@@ -5,15 +5,22 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import stl_search
 from stl_algebra import InvalidInput, load_encoders
 from stl_algebra.algorithms import encoders_file, judged
+from stl_algebra.exact.catalogue import strassen
 from stl_search import runs
 from stl_search.cli import main
-from stl_search.study.run_folder import read_trials
+from stl_search.study.plan import Settings
+from stl_search.study.queue import queue_up_to
+from stl_search.study.results import finish
+from stl_search.study.run_folder import Run, read_trials, start_run
+from stl_search.study.storage import open_storage, open_study
+from stl_search.trials.trial import Outcome
 
 SMALL = {"groups": "S3", "tile": "2", "rank": 6, "families": ("fourier", "known")}
 
@@ -73,6 +80,30 @@ def test_python_does_what_the_command_does_and_judges_winners_once(tmp_path, pro
     }
     assert not proofs["proven"]
     assert not proofs["scored"]
+
+
+@pytest.mark.slow
+def test_the_report_of_a_running_study_is_of_what_is_finished_and_counts(tmp_path):
+    plan = Settings(("S3",), "2", 6, families=("fourier", "known"))
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "small.npz", x=rng.standard_normal((8, 8)), w=rng.standard_normal((8, 8)))
+    run = Run(tmp_path, plan, (str(tmp_path / "small.npz"),), "", "command", trials=3)
+    start_run(run)
+    study = open_study(open_storage(run.storage_url), run.study_name, plan)
+    queue_up_to(study, 3)
+    with pytest.raises(InvalidInput, match="encoders"):
+        runs.report_again(tmp_path)
+    algorithms = strassen(), strassen().with_factors(decode=strassen().decode * 0.5)
+    finish(study, 1, Outcome(algorithms[1:], (0.25,)), 1.0)
+    finish(study, 3, Outcome(algorithms[:1], (0.0,)), 1.0)
+    early = runs.report_again(tmp_path)
+    assert [w.algorithm for w in early.winners.values()] == [algorithms[1]]
+    assert early.trials["finished"] == 1
+    # More is finished: the same command sees it. What lies beyond the plan does not count.
+    finish(study, 2, Outcome(algorithms[:1], (0.0,)), 1.0)
+    late = runs.report_again(tmp_path)
+    assert [w.algorithm for w in late.winners.values()] == [algorithms[0]]
+    assert late.trials["finished"] == 2
 
 
 def test_a_folder_without_its_storage_keeps_its_table_of_trials(tmp_path):

@@ -3,17 +3,19 @@
 import math
 from dataclasses import replace
 
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import TrialState
 
 from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.catalogue import strassen
 from stl_search.study.plan import Settings
-from stl_search.study.queue import next_index, queue_up_to, trial_table
+from stl_search.study.queue import begin_next, claim, queue_up_to, release
+from stl_search.study.results import finish, trial_table
+from stl_search.study.storage import open_storage, open_study
 from stl_search.study.strategies.base import Record, strategy
 from stl_search.study.strategies.stride import next_arm
+from stl_search.trials.trial import Outcome
 
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
 
@@ -66,22 +68,26 @@ def test_an_arm_in_flight_is_not_taken_for_one_without_candidates():
 
 
 @pytest.fixture
-def study():
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study()
+def study(tmp_path):
+    return open_study(open_storage(f"sqlite:///{tmp_path / 'study.db'}"), "stl-plan", PLAN)
+
+
+def algorithm():
+    return Outcome((strassen(),), (0.0,))
 
 
 def test_a_run_by_time_takes_each_entry_once_and_leaves_the_plan_as_it_is(study):
     arms = PLAN.arms()
-    queue_up_to(study, PLAN, 3)
+    queue_up_to(study, 3)
     taken = [0, 1, 2]
+    finished = 0
     for number in range(3, 30):
-        index = next_index(study, PLAN, strategy("stride"))
+        index = begin_next(study, strategy("stride")).index
         assert index not in taken
-        study.enqueue_trial({}, user_attrs={"index": index})
         taken.append(index)
         if number % 2:
-            study.tell(study.ask(), 0.3 + 0.01 * number)
+            finish(study, taken[finished], replace(algorithm(), totals=(0.3 + 0.01 * number,)), 0.1)
+            finished += 1
     # Before there is a result: what the three queued entries left, families without a group first.
     assert [arms[i % len(arms)] for i in taken[3:5]] == [("known", ""), ("random", "")]
     # Of each arm the first entries, in order.
@@ -94,30 +100,20 @@ def test_every_group_has_a_trial_before_families_without_one_have_their_second(s
     arms = PLAN.arms()
     taken = []
     for _ in range(12):
-        index = next_index(study, PLAN, strategy("stride"))
-        study.enqueue_trial({}, user_attrs={"index": index})
+        index = begin_next(study, strategy("stride")).index
         taken.append(arms[index % len(arms)])
         # The families without a group lead: `stride` alone would give them all the time.
-        study.tell(study.ask(), 0.9 if taken[-1][1] else 0.1)
+        finish(study, index, replace(algorithm(), totals=(0.9 if taken[-1][1] else 0.1,)), 0.1)
     second = min(i for i, arm in enumerate(taken) if not arm[1] and arm in taken[:i])
     assert {group for _, group in taken[:second]} == {"", "S3", "C2^2"}
 
 
 def test_the_table_of_trials_has_a_line_for_every_family_and_group(study):
     arms = PLAN.arms()
-    choices = {
-        "family": optuna.distributions.CategoricalDistribution(PLAN.families),
-        "group": optuna.distributions.CategoricalDistribution((*PLAN.groups, "")),
-    }
-    for family, group, value in (("known", "", 0.2), ("known", "", 0.1), ("orbits", "S3", None)):
-        trial = optuna.trial.create_trial(
-            value=value,
-            state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
-            params={"family": family, "group": group},
-            distributions=choices,
-            user_attrs={"index": 0},
-        )
-        study.add_trial(trial)
+    known, orbits = arms.index(("known", "")), arms.index(("orbits", "S3"))
+    finish(study, known, replace(algorithm(), totals=(0.2,)), 1.0)
+    finish(study, known + len(arms), replace(algorithm(), totals=(0.1,)), 1.0)
+    finish(study, orbits, "no candidate", 1.0)
     table = trial_table(study, asked=arms)
     lines = {(row["family"], row["group"]): row for row in table["arms"]}
     assert set(lines) == set(arms)
@@ -129,11 +125,10 @@ def test_the_table_of_trials_has_a_line_for_every_family_and_group(study):
 
 
 def test_entries_of_dead_workers_are_free_again(study):
-    first = next_index(study, PLAN, strategy("stride"))
-    study.enqueue_trial({}, user_attrs={"index": first})
-    assert next_index(study, PLAN, strategy("stride")) != first
-    study.tell(study.ask(), state=TrialState.FAIL)
-    assert next_index(study, PLAN, strategy("stride")) == first
+    first = begin_next(study, strategy("stride"))
+    assert begin_next(study, strategy("stride")).index != first.index
+    assert release(study, [(first.index, first.token)]) == 1
+    assert claim(study).index == first.index
 
 
 def test_a_profile_is_part_of_the_settings_and_brings_its_family():

@@ -92,6 +92,20 @@ def test_als_never_raises_the_objective_and_round_trips(colour):
     assert algorithms[0].provenance.steps[-1] == "als"
 
 
+@pytest.mark.parametrize(
+    "colour", [None, PROFILE.colour(TILE), colour_of(TILE)], ids=["white", "profile", "any"]
+)
+def test_a_batch_is_refined_as_each_alone(colour):
+    target = Target.of(TILE, 1e-3, colour)
+    assert target.white is (colour is None)
+    x, w, d = to_batch(random_batch(7, 5), colour)
+    together = als(target, (x, w, d), 10)
+    for i in range(5):
+        alone = als(target, (x[i : i + 1], w[i : i + 1], d[i : i + 1]), 10)
+        for one, other in zip(alone, together, strict=True):
+            assert torch.allclose(one[0], other[i], rtol=0, atol=1e-9)
+
+
 def test_removal_costs_are_upper_bounds_by_the_decoder_refit():
     algorithm = exact_algorithm(TileFormat(2, 2, 2))
     target = Target.of(algorithm.tile, 1e-6)
