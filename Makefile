@@ -8,13 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 2
 export MKL_NUM_THREADS ?= 2
 
-.PHONY: demo test quick lint format types bench bench-gpu clean
+.PHONY: demo test quick lint format types docs bench bench-gpu clean
 
 # torch first and by its pinned version, so that nothing else draws in another build of it.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) "torch==2.13.0" setuptools==84.2.1 wheel==0.48.0
-	$(PIP) --no-build-isolation --editable ".[models,bench,dev]"
+	$(PIP) --no-build-isolation --editable ".[models,bench,docs,dev]"
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -43,6 +43,11 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+# Every page is run; any warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html in a browser."
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.cpu_layers
@@ -53,4 +58,4 @@ bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.cpu_layers --draw results/gpu/layer.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-run
+	rm -rf $(VENV) build dist *.egg-info demo-run docs/_build

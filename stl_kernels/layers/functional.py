@@ -130,7 +130,7 @@ def stl_matmul(
     Args:
         x: (..., K). The rows of all leading axes, in order, are grouped n to a tile, whatever the options
             say: rows of a tile influence each other (see `STLLinear` for groupings that keep sequences
-                causal).
+            causal).
         w: (K, M).
         encoders: the algorithm, or where it is stored.
         bias: (M,).

@@ -1,0 +1,64 @@
+"""Figures in README are those of the files that they come from, to the digits that are shown."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def scores(kind):
+    with (ROOT / "results/frontier-4x4x4/scores.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["matrices"].startswith("minilm")]
+    return [float(row["nmse"]) for row in rows if kind(row)]
+
+
+def of_rank_32():
+    found = scores(lambda row: row["kind"] == "encoders" and row["rank"] == "32")
+    return min(found), max(found)
+
+
+def of_low_rank_on_tiles():
+    found = scores(lambda row: row["method"] == "low rank on exact tiles" and row["ratio"] == "2.0")
+    return min(found), max(found)
+
+
+def of_sorted_features():
+    results = json.loads((ROOT / "results/sorted-profile/layers.json").read_text(encoding="utf-8"))["results"]
+    rows = next(entry["rows"] for entry in results if entry["source"] == "minilm")
+    return (next(r["error"] for r in rows if r["method"] == "sorted profile" and r["rank"] == 32),)
+
+
+def speedup(shape):
+    results = json.loads((ROOT / "results/cpu/layer.json").read_text(encoding="utf-8"))["results"]
+    return next(
+        e["speedup"] for e in results
+        if e["shape"] == shape and e["rank"] in (48, 49) and e["tiling"] == "strided"
+    )  # fmt: skip
+
+
+#: Words of README with the figures in groups, and where those come from.
+FIGURES = [
+    (r"rank 32 errs by (\.\d+) to (\.\d+)", of_rank_32),
+    (r"low rank on exact tiles by (\.\d+) to (\.\d+)", of_low_rank_on_tiles),
+    (r"Sorted features bring rank 32 to (\.\d+) there", of_sorted_features),
+    (r"took 1 / ([\d.]+) of the dense product's time at 4096\^3", lambda: (speedup([4096] * 3),)),
+]
+
+
+@pytest.mark.parametrize(("words", "source"), FIGURES, ids=[source.__name__ for _, source in FIGURES])
+def test_a_figure_is_that_of_its_file(words, source):
+    match = re.search(words.replace(" ", r"\s+"), README)
+    assert match is not None, words
+    for shown, value in zip(match.groups(), source(), strict=True):
+        digits = len(shown.split(".")[1])
+        assert round(value, digits) == float(shown), (shown, value)
+
+
+def test_where_the_text_says_slower_it_is():
+    assert "slower than dense at 8192 x 2048 x 512" in re.sub(r"\s+", " ", README)
+    assert speedup([8192, 2048, 512]) < 1
