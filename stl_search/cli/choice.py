@@ -49,7 +49,9 @@ def print_choice(ratio: float, shape: str | None, device: str | None, dtype: str
     table = Table(box=None, header_style="bold")
     columns = ["name", "tile", "rank", "ratio", f"total {dtype}", "A", "weights", "activations"]
     for column in [*columns, *(["predicted", "speedup"] if sizes else [])]:
-        table.add_column(column, justify="left" if column in ("name", "tile") else "right")
+        table.add_column(
+            column, justify="left" if column in ("name", "tile") else "right", no_wrap=column == "name"
+        )
     fastest = min((row["seconds"] for row in rows if "seconds" in row), default=None)
     for row in rows:
         times_ = [f"{row['seconds'] * 1e3:.3g} ms", f"{row['speedup']:.2f}"] if "seconds" in row else []

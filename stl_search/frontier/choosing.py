@@ -18,9 +18,7 @@ from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.published import encoders, published, two_levels
 
 #: Formats that two published algorithms are put together for.
-LARGE = tuple(
-    TileFormat.parse(t) for t in ("4x4x6", "4x8x4", "6x6x6", "8x8x8", "9x9x9", "12x12x12", "16x16x16")
-)
+LARGE = tuple(TileFormat.parse(t) for t in ("4x4x6", "6x6x6", "8x8x8", "9x9x9", "12x12x12", "16x16x16"))
 _LARGEST_SIDE = 4
 
 
