@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from importlib import import_module
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
@@ -83,6 +84,13 @@ class _Families(Mapping[str, Family]):
             self._loaded = True
             for module in _MODULES:
                 import_module(f"stl_algebra.families.{module}")
+            # Somebody may have imported one of them before the others.
+            order = {f"stl_algebra.families.{module}": place for place, module in enumerate(_MODULES)}
+            entries = sorted(
+                self._known.values(),
+                key=lambda entry: order.get(".".join(entry.propose.__module__.split(".")[:3]), len(order)),
+            )
+            self._known = {entry.name: entry for entry in entries}
         return self._known
 
     def __getitem__(self, name: str) -> Family:
@@ -107,6 +115,7 @@ def register(
     """
 
     def add(propose: Callable[[Request], BilinearAlgorithm]) -> Callable[[Request], BilinearAlgorithm]:
+        @wraps(propose)
         def checked(request: Request) -> BilinearAlgorithm:
             if uses_group and request.group is None:
                 raise InvalidInput("group", expected=f"a group for the family {name}", got="none")

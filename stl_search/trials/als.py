@@ -109,7 +109,7 @@ def _update(target: Target, mode: int, factors: Batch, grams: dict[int, Tensor],
     normal = normal_matrix(target, first, second)
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     weight = diagonal.mean(-1, keepdim=True) * proximal
-    right = torch.addcmul(right_hand_side(target, mode, factors), weight.unsqueeze(-1), factors[mode])
+    right = right_hand_side(target, mode, factors) + weight.unsqueeze(-1) * factors[mode]
     # Only the diagonal is touched: sums of whole matrices would take as long as their factorisation.
     diagonal.add_(weight)
     root, failed = torch.linalg.cholesky_ex(normal)
@@ -122,8 +122,7 @@ def _update(target: Target, mode: int, factors: Batch, grams: dict[int, Tensor],
 
 def balanced(factors: Batch) -> Batch:
     """The three vectors of each product rescaled to equal norms; their product is unchanged."""
-    # Several times as fast as `norm` on vectors that are this short.
-    norms = [f.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-150) for f in factors]
+    norms = [f.norm(dim=-1, keepdim=True).clamp_min(1e-150) for f in factors]
     mean = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
     x, w, d = (f * (mean / norm) for f, norm in zip(factors, norms, strict=True))
     return x, w, d

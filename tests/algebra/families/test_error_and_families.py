@@ -1,5 +1,8 @@
 """Closed-form errors against sampling and independent formulas; candidate families against their contract."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -204,3 +207,10 @@ def test_float_solutions_become_integers():
 def test_no_exact_neighbour_below_the_rank():
     assert polish_to_exact(random_algorithm(TileFormat(2, 2, 2), 6)) is None
     assert discretise(random_algorithm(TileFormat(2, 2, 2), 6)) is None
+
+
+def test_the_order_of_plans_is_the_same_whichever_family_is_imported_first():
+    source = "import stl_algebra.families.orbits; from stl_algebra.families import FAMILIES; print(*FAMILIES)"
+    shown = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == list(FAMILIES)
+    assert shown.startswith("fourier")

@@ -106,7 +106,7 @@ def has_entry(study, process):
 
 @pytest.mark.slow
 def test_a_worker_killed_twenty_times_costs_no_result_and_none_counts_twice(server, tmp_path):
-    count, rng = 160, random.Random(5)
+    count, rng = 110, random.Random(5)
     study = planned(server.url("killed20"), count)
     arguments = (short_worker, study.database.url, tmp_path, count)
     with started(*arguments) as steady:
@@ -143,7 +143,7 @@ def test_a_worker_killed_twenty_times_costs_no_result_and_none_counts_twice(serv
 
 @pytest.mark.slow
 def test_a_study_continued_after_kills_ends_with_the_winners_of_one_never_interrupted(server, tmp_path):
-    count, rng = 16, random.Random(3)
+    count, rng = 12, random.Random(3)
     whole = planned(server.url("whole"), count, SMALL)
     work(whole, Bounds(count), tmp_path)
     study = planned(server.url("continued"), count, SMALL)
