@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.models import command_line, load, write
+from benchmarks.models import command_line, load, read_results, write
 from stl_models.composites.composite import Composite
 from stl_models.convert import convert_
 from stl_models.planning.config import ConversionConfig, Override
@@ -24,9 +24,8 @@ from stl_models.recipes import RECIPES
 from stl_models.text import plain_text, read_text, token_batches
 
 
-def configuration(blocks: list[str], encoders: str, ratio: float) -> ConversionConfig:
+def configuration(blocks: list[str], names: list[str], encoders: str, ratio: float) -> ConversionConfig:
     """Every block with one recipe, one after the other; repair is not what is asked about."""
-    names = list(RECIPES)
     overrides = tuple(
         Override(f"{block}.*", (names[number % len(names)],)) for number, block in enumerate(blocks)
     )
@@ -57,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.causality", description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--calibrate", type=Path, required=True)
+    parser.add_argument("--recipe", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--encoders", default="4x4x4-r32")
     parser.add_argument("--ratio", type=float, default=1.5)
     parser.add_argument("--tokens", type=int, default=2048)
@@ -66,7 +66,7 @@ def main() -> None:
     text = plain_text(read_text(arguments.calibrate))
     batches = token_batches(tokenizer, text, length=64, rows=arguments.tokens, batch=8)
     blocks = list(make_plan(model, ConversionConfig(), batches[0]).structure.blocks)
-    config = configuration(blocks, arguments.encoders, arguments.ratio)
+    config = configuration(blocks, arguments.recipe, arguments.encoders, arguments.ratio)
     report = convert_(model, config, batches)
     used = Counter(m.recipe for m in model.modules() if isinstance(m, Composite))
     ids = batches[0]["input_ids"][:6]
@@ -79,7 +79,7 @@ def main() -> None:
         "causal": exact,
         "command": command_line(),
     }
-    write(arguments.out, results)
+    write(arguments.out, {**read_results(arguments.out), ", ".join(arguments.recipe): results})
     print(f"recipes {dict(used)}; earlier logits moved: {'not at all' if exact else found}")
 
 

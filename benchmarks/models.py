@@ -42,7 +42,7 @@ from stl_models.statistics.collect import block_moments, inner
 from stl_models.statistics.moments import Moments
 from stl_models.statistics.streams import Streams
 from stl_models.text import plain_text, read_text, token_batches
-from stl_models.training import distil
+from stl_models.training.distillation import distil, split
 
 #: Method -> what it changes of the default configuration.
 METHODS: dict[str, dict[str, Any]] = {
@@ -188,7 +188,8 @@ def run(arguments: argparse.Namespace) -> None:
 
                 def convert(config: ConversionConfig = config) -> tuple[nn.Module, dict[str, Any]]:
                     converted = copy.deepcopy(model)
-                    report = convert_(converted, config, batches)
+                    fitted, held = split(batches) if arguments.steps else (batches, [])
+                    report = convert_(converted, config, fitted)
                     kept = sum(b["repaired"] for b in report.blocks.values())
                     errors = statistics.median(report.errors.values())
                     done = {"ratios": report.ratios, "repaired_blocks": kept, "median_fitted_error": errors}
@@ -197,7 +198,7 @@ def run(arguments: argparse.Namespace) -> None:
                     if arguments.steps:
                         done["before_distillation"] = judge(converted)
                         done["distillation"] = distil(
-                            converted, model, batches, steps=arguments.steps
+                            converted, model, fitted, held, steps=arguments.steps
                         ).as_json()
                     return converted, done
 

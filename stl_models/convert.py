@@ -32,7 +32,7 @@ from stl_models.storage.transformers import attach
 from stl_models.structure.modules import replace_module
 from stl_models.structure.residence import Lazy, emptied, residence_of, resident
 from stl_models.structure.tracing import Batch
-from stl_models.training import distil
+from stl_models.training.distillation import distil, split
 
 
 class BlockStore(Protocol):
@@ -93,8 +93,12 @@ def convert_(
             "model", expected="layers that can be converted", got="; ".join(plan.problems[:5]),
             hint="name them with skip to leave them alone",
         )  # fmt: skip
-    if config.distillation and len(batches) < 2:
-        raise InvalidInput("calibration", expected="two batches at least, to distil", got=len(batches))
+    held: list[Batch] = []
+    if config.distillation:
+        if len(batches) < 2:
+            raise InvalidInput("calibration", expected="two batches at least, to distil", got=len(batches))
+        # Steps are judged on batches that nothing was fitted to.
+        batches, held = split(batches)
     torch.manual_seed(config.seed)
     teacher = copy.deepcopy(model) if config.distillation else None
     work = Conversion(model, plan, batches, progress)
@@ -114,7 +118,7 @@ def convert_(
         if report.ratios["seconds"] > report.ratios["seconds_dense"]:
             report.notes.append(f"the converted layers are predicted to be slower on {config.device!r}")
     if teacher is not None:
-        done = distil(model, teacher, batches, steps=config.distillation, progress=progress)
+        done = distil(model, teacher, batches, held, steps=config.distillation, progress=progress)
         report.distillation = done.as_json()
     attach(model)
     report.seconds = time.monotonic() - started

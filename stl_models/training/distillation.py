@@ -1,7 +1,7 @@
 """A few gradient steps towards the dense model, on the calibration text alone.
 
 The loss is the KL divergence of the logits, or the squared error of the last hidden states where there are
-none. The steps end when the loss on held-out batches has stopped falling; the best state is kept.
+none. The best state on held-out batches is kept; the steps end when lower rates do not help any more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from stl_algebra.progress import Progress
 from stl_models.composites.composite import Composite
 from stl_models.statistics.streams import output_tensor
 from stl_models.structure.tracing import Batch, at_rest, run_model
+from stl_models.training.parameters import Rates, parameter_groups
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Distillation:
     """What was done.
 
     Attributes:
-        steps: taken; fewer than asked for where the held-out loss stopped falling.
+        steps: taken, those that were taken back too; fewer than asked for where no rate helped any more.
         before, after: loss on held-out batches.
     """
 
@@ -39,10 +40,23 @@ class Distillation:
         return asdict(self)
 
 
+def split(batches: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Batches to fit to, and the last eighth, at least one, that nothing should have been fitted to.
+
+    Raises:
+        InvalidInput: fewer than two batches.
+    """
+    if len(batches) < 2:
+        raise InvalidInput("batches", expected="at least two", got=len(batches))
+    count = len(batches) - max(1, len(batches) // 8)
+    return list(batches[:count]), list(batches[count:])
+
+
 def distil(
     converted: nn.Module,
     dense: nn.Module,
     batches: Sequence[Batch],
+    held: Sequence[Batch],
     *,
     steps: int,
     learning_rate: float = 1e-4,
@@ -51,20 +65,26 @@ def distil(
 ) -> Distillation:
     """Train the converted layers' parameters for some steps.
 
+    Steps that did not lower the loss on held-out batches are taken back, and go on at a quarter of the rate.
+
     Args:
         converted: changed in place; only its composites are trained, 2:4 masks stay.
         dense: what it should do.
-        batches: at least two; the last eighth is held out.
-        steps: at most.
-        learning_rate: of AdamW; falls linearly to zero.
-        patience: evaluations (one every tenth of the steps) without a better held-out loss before it ends.
+        batches: to fit to.
+        held: to judge on. Statistics of the conversion must not be of these: what a model was fitted to it
+            does better on than after any step.
+        steps: at most, those that are taken back counted.
+        learning_rate: of AdamW at the start, for dense weights; steps on encoded weights are made as long by
+            `parameters.step_scale`. It falls linearly to zero.
+        patience: how often the rate is lowered before it ends.
         progress: called per step.
 
     Raises:
-        InvalidInput: fewer than two batches, or nothing was converted.
+        InvalidInput: no batch, or nothing was converted.
     """
-    if len(batches) < 2:
-        raise InvalidInput("batches", expected="at least two", got=len(batches))
+    for name, given in (("batches", batches), ("held", held)):
+        if not given:
+            raise InvalidInput(name, expected="at least one batch", got="none")
     parameters = [
         p
         for m in converted.modules()
@@ -75,24 +95,23 @@ def distil(
     parameters = list(dict.fromkeys(parameters))
     if not parameters:
         raise InvalidInput("converted", expected="a converted model", got="no converted layer")
-    held = list(batches[-max(1, len(batches) // 8) :])
-    fitted = list(batches[: len(batches) - len(held)])
     required = {p: p.requires_grad for p in converted.parameters()}
     for p in converted.parameters():
         p.requires_grad_(False)
     for p in parameters:
         p.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
-    every, since = max(1, steps // 10), 0
+    groups = parameter_groups(converted, Rates(lr=learning_rate, weight_decay=0.0))
+    rates = [group["lr"] for group in groups]
+    optimiser = torch.optim.AdamW(groups)
+    every, lowered = max(1, steps // 10), 0
     before = best = _held_out(converted, dense, held)
     kept = [p.detach().clone() for p in parameters]
     taken = 0
     try:
         for step in range(steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate * (1 - step / steps)
-            batch = fitted[step % len(fitted)]
-            loss = _distance(converted, dense, batch)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * 0.25**lowered * (1 - step / steps)
+            loss = _distance(converted, dense, batches[step % len(batches)])
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -100,20 +119,27 @@ def distil(
             taken = step + 1
             if taken % every == 0 or taken == steps:
                 found = _held_out(converted, dense, held)
-                since = 0 if found < best else since + 1
                 if found < best:
                     best, kept = found, [p.detach().clone() for p in parameters]
-                if since >= patience:
+                else:
+                    lowered += 1
+                    _restore(parameters, kept)
+                    optimiser.state.clear()
+                if lowered > patience:
                     break
             if progress:
                 progress(f"distillation, held-out loss {best:.4g}", taken, steps)
     finally:
-        with torch.no_grad():
-            for p, value in zip(parameters, kept, strict=True):
-                p.copy_(value)
+        _restore(parameters, kept)
         for p, needed in required.items():
             p.requires_grad_(needed)
     return Distillation(taken, before, best)
+
+
+@torch.no_grad()
+def _restore(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    for p, value in zip(parameters, values, strict=True):
+        p.copy_(value)
 
 
 def _distance(converted: nn.Module, dense: nn.Module, batch: Batch) -> Tensor:

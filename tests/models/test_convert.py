@@ -9,7 +9,7 @@ from torch import nn
 from stl_algebra.errors import InvalidInput
 from stl_models import ConversionConfig, convert_
 from stl_models.composites.composite import Composite
-from stl_models.training import distil
+from stl_models.training.distillation import distil, split
 
 RECIPES = ("exact", "pivoted-low-rank", "shared-input", "neurons", "value-basis", "2:4")
 
@@ -195,10 +195,22 @@ def test_distillation_lowers_the_held_out_loss(llama):
     torch.manual_seed(3)
     batches = [{"input_ids": torch.randint(0, 61, (16, 16))} for _ in range(24)]
     dense = copy.deepcopy(llama)
-    convert_(llama, ConversionConfig(ratio=4.0, sensitivity="error"), batches)
-    done = distil(llama, dense, batches, steps=20, learning_rate=3e-6)
+    fitted, held = split(batches)
+    convert_(llama, ConversionConfig(ratio=4.0, sensitivity="error"), fitted)
+    done = distil(llama, dense, fitted, held, steps=20)
     assert done.after < done.before
     assert 0 < done.steps <= 20
+
+
+def test_distillation_takes_back_steps_that_do_not_help(llama, batches):
+    dense = copy.deepcopy(llama)
+    fitted, held = split(batches)
+    convert_(llama, ConversionConfig(ratio=2.0, sensitivity="error"), fitted)
+    before = {name: value.clone() for name, value in llama.state_dict().items()}
+    done = distil(llama, dense, fitted, held, steps=8, learning_rate=1e3, patience=2)
+    assert done.after == done.before
+    assert done.steps == 3
+    assert all(torch.equal(value, before[name]) for name, value in llama.state_dict().items())
 
 
 def test_a_predicted_time_is_a_target(llama, batches):
