@@ -77,7 +77,7 @@ def main() -> None:
         "ratios": report.ratios,
         "moved": found,
         "causal": exact,
-        "command": command_line(),
+        "command": command_line("benchmarks.causality"),
     }
     write(arguments.out, {**read_results(arguments.out), ", ".join(arguments.recipe): results})
     print(f"recipes {dict(used)}; earlier logits moved: {'not at all' if exact else found}")

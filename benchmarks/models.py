@@ -250,10 +250,10 @@ def read_results(path: Path) -> dict[str, Any]:
     return found
 
 
-def command_line() -> str:
+def command_line(module: str = "benchmarks.models") -> str:
     """The command as it was given, folders by their last name."""
     words = (Path(a).name if os.sep in a else a for a in sys.argv[1:])
-    return shlex.join(["python", "-m", "benchmarks.models", *words])
+    return shlex.join(["python", "-m", module, *words])
 
 
 def write(path: Path, results: dict[str, Any]) -> None:

@@ -27,7 +27,9 @@ Integers = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 
 
-def lift(algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0) -> BilinearAlgorithm | None:
+def lift(
+    algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0, more: int = 36
+) -> BilinearAlgorithm | None:
     """An exact algorithm over the rationals that agrees with `algorithm` modulo 2, or None.
 
     Costs one elimination modulo 2 of nk km nm equations in r (nk + km + nm) unknowns per try; J has that
@@ -38,6 +40,7 @@ def lift(algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0) -> Bilinea
         tries: each leaves other entries free, which stay 0 or 1; the plainest result is taken, entries
             in {-1, 0, 1} at once.
         seed: of that choice.
+        more: further tries while what was found has fractions; one in a few lifts is over the integers.
 
     Raises:
         InvalidInput: an entry is no integer, or the algorithm is not exact modulo 2.
@@ -52,7 +55,9 @@ def lift(algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0) -> Bilinea
         raise InvalidInput("algorithm", expected="one that is exact modulo 2", got="another")
     jacobian = _jacobian(parities)
     best: tuple[tuple[int, float], BilinearAlgorithm] | None = None
-    for attempt in range(tries):
+    for attempt in range(tries + more):
+        if attempt >= tries and (best is None or best[0][0] == 0):
+            break
         order = np.random.default_rng([seed, attempt]).permutation(jacobian.shape[1])
         lifted = _lift(parities, target, _Elimination(jacobian, order))
         if lifted is None:

@@ -92,7 +92,11 @@ def descend(
     colour = None if profile is None else profile.colour(tile)
     target = Target.of(tile, rounding_constant(dtype), colour)
     like = known[highest][0]
-    beam = _finished(target, to_batch(list(known[highest]), colour), Polish(how.finishing))
+    # They creep where Levenberg-Marquardt would step; on the way down the next removal undoes most of it.
+    sweeps = how.finishing if how.branch else 20 * how.finishing
+    beam = to_batch(list(known[highest]), colour)
+    if how.branch:
+        beam = _finished(target, beam, Polish(how.finishing), sweeps)
     for rank in range(highest - 1, lowest - 1, -1):
         own = to_batch(list(known[rank]), colour) if known.get(rank) else None
         before = float("inf") if own is None else float(objective(target, own).min())
@@ -105,9 +109,12 @@ def descend(
         elif grown is None:
             continue
         beam = best_different(target, grown, how.width)
-        beam = best_different(target, _finished(target, beam, Polish(how.finishing)), how.width)
+        beam = best_different(target, _finished(target, beam, Polish(how.finishing), sweeps), how.width)
         first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
-        origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
+        # What was only polished began with another command.
+        earlier = known[rank][0].provenance.command if not how.branch and known.get(rank) else ""
+        whole = f"{earlier} && {command}" if earlier and earlier != command else command
+        origin = replace(like.provenance, family="descent", seed=None, command=whole, version=__version__)
         start = like.renamed(f"{tile.slug}-r{rank}", origin)
         if profile is not None:
             start = fitted_to(start, profile)
@@ -115,11 +122,11 @@ def descend(
         yield Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
 
 
-def _finished(target: Target, factors: Batch, how: Polish) -> Batch:
-    """Polished; by as many alternating sweeps where the format and rank are too large for that."""
+def _finished(target: Target, factors: Batch, how: Polish, sweeps: int) -> Batch:
+    """Polished; by alternating sweeps where the format and rank are too large for that."""
     if can_polish(factors):
         return polish(target, factors, how)
-    return als(target, factors, how.iterations, (1e-6, 1e-9))
+    return als(target, factors, sweeps, (1e-6, 1e-10), tolerance=1e-4)
 
 
 def _joined(one: Batch, other: Batch | None) -> Batch:
