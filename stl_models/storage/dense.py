@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput, Unavailable
-from stl_models.storage.shards import INDEX, contents
+from stl_models.storage.shards import INDEX, contents, indexed
 from stl_models.structure.modules import find_blocks
 from stl_models.structure.residence import Lazy, Residence, without_numbers
 
@@ -139,7 +139,7 @@ def checkpoint(folder: Path) -> dict[str, Lazy]:
     index = folder / INDEX
     names = {"model.safetensors"} if (folder / "model.safetensors").is_file() else set()
     if index.is_file():
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        names = set(indexed(index))
     return {name: tensor for file in sorted(names) for name, tensor in contents(folder / file).items()}
 
 

@@ -70,15 +70,34 @@ def read_folder(folder: str | Path) -> dict[str, Tensor]:
         InvalidInput: a shard is missing or damaged.
     """
     folder = Path(folder)
-    index = folder / INDEX
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    if (folder / INDEX).is_file():
+        names = indexed(folder / INDEX)
     else:
         names = [p.name for p in sorted(folder.glob("*.safetensors"))]
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read_tensors(folder / name)
     return {n: t for n, t in tensors.items() if t.numel()}
+
+
+def indexed(index: Path) -> list[str]:
+    """The shards that an index names, sorted; they lie beside it.
+
+    Raises:
+        InvalidInput: the index is damaged, or names a file in another folder.
+    """
+    try:
+        names = sorted({str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"index {index.name}",
+            expected="JSON with a weight_map",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+    for name in names:
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise InvalidInput(f"index {index.name}", expected="names of files beside it", got=repr(name))
+    return names
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -109,7 +128,8 @@ def contents(path: Path) -> dict[str, Lazy]:
                 continue
             dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
             begin, end = entry["data_offsets"]
-            if end - begin != math.prod(shape) * dtype.itemsize or 8 + length + end > size:
+            wrong = end - begin != math.prod(shape) * dtype.itemsize or 8 + length + end > size
+            if wrong or begin < 0 or min(shape, default=0) < 0:
                 raise ValueError(f"{name} is cut off")
             found[name] = Lazy(shape, dtype, partial(_read, path, 8 + length + begin, shape, dtype))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
