@@ -91,7 +91,7 @@ def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> B
         if rank == rank_of_exact(tile):
             return exact_algorithm(tile)
         for own, published_rank in published():
-            if published_rank == rank and sorted((own.n, own.k, own.m)) == sorted((tile.n, tile.k, tile.m)):
+            if published_rank == rank and own.ascending == tile.ascending:
                 return permute_format(encoders_file(own, rank).algorithm, tile)
         products = {p.rank: p for p in two_levels(tile)}
         if rank in products:
@@ -136,8 +136,7 @@ def two_levels(tile: TileFormat | str, dtype: str = "bf16") -> tuple[TwoLevel, .
 @lru_cache(maxsize=256)
 def _known(tile: TileFormat) -> tuple[BilinearAlgorithm, ...]:
     """What the package has of a format: published encoders, sides permuted too, and an exact algorithm."""
-    sides = sorted((tile.n, tile.k, tile.m))
-    ranks = [rank for t, rank in published() if sorted((t.n, t.k, t.m)) == sides]
+    ranks = [rank for t, rank in published() if t.ascending == tile.ascending]
     # What is composed itself has its parts in other pairs.
     exact = () if is_composed(tile) else (rank_of_exact(tile),)
     return tuple(_part(tile, rank) for rank in sorted({*ranks, *exact}))

@@ -74,6 +74,12 @@ class TileFormat:
         return f"<{self.n},{self.k},{self.m}>"
 
     @property
+    def ascending(self) -> tuple[int, int, int]:
+        """The sides in ascending order: what formats that differ by a permutation have in common."""
+        a, b, c = sorted((self.n, self.k, self.m))
+        return a, b, c
+
+    @property
     def slug(self) -> str:
         """The spelling used in file names and on the command line: "4x4x2"."""
         return f"{self.n}x{self.k}x{self.m}"

@@ -134,20 +134,20 @@ def _seed_files() -> dict[tuple[int, ...], tuple[int, Path]]:
     for path in sorted((_DATA / "exact").glob("*.safetensors")):
         slug, _, rank = path.stem.rpartition("-r")
         tile = TileFormat.parse(slug)
-        sides = tuple(sorted((tile.n, tile.k, tile.m)))
+        sides = tile.ascending
         found[sides] = min(found.get(sides, (int(rank), path)), (int(rank), path))
     return found
 
 
 def _seed_rank(tile: TileFormat) -> int | None:
-    sides = tuple(sorted((tile.n, tile.k, tile.m)))
+    sides = tile.ascending
     if sides == (2, 2, 2):
         return 7
     return _seed_files()[sides][0] if sides in _seed_files() else None
 
 
 def _seed(tile: TileFormat) -> BilinearAlgorithm:
-    sides = tuple(sorted((tile.n, tile.k, tile.m)))
+    sides = tile.ascending
     if sides == (2, 2, 2):
         return strassen()
     return permute_format(load_encoders(_seed_files()[sides][1]).algorithm, tile)

@@ -59,7 +59,7 @@ def bound(group: FiniteGroup, tile: TileFormat) -> str | None:
     injective and meet only in (s, 1) when 1 is in T and U (Neumann 2011); nkm <= |G| for abelian groups,
     because (s, t, u) -> s t u is injective there: they never beat the definition (Cohn and Umans 2003).
     """
-    sides = sorted((tile.n, tile.k, tile.m))
+    sides = list(tile.ascending)
     if group.is_abelian and tile.products > group.order:
         return f"an abelian group of order {group.order} is smaller than nkm = {tile.products}"
     most = max(a * (b + c - 1) for a, b, c in permutations(sides))
@@ -130,7 +130,7 @@ def subgroup_triple(group: FiniteGroup, tile: TileFormat) -> Triple | None:
     Raises:
         TooLarge: the group has too many subgroups.
     """
-    sides = sorted((tile.n, tile.k, tile.m))
+    sides = list(tile.ascending)
     if any(group.order % side for side in sides):
         return None
     by_order: dict[int, list[IntArray]] = {side: [] for side in sides}
@@ -207,7 +207,7 @@ class _SubsetSearch:
 
     def __init__(self, group: FiniteGroup, tile: TileFormat, nodes: int) -> None:
         self.group, self.limit, self.spent = group, nodes, 0
-        self.sizes = sorted((tile.n, tile.k, tile.m))
+        self.sizes = list(tile.ascending)
         self.quotient = group.table[:, group.inverse]
 
     def _spend(self) -> None:
