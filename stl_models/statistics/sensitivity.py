@@ -186,6 +186,12 @@ def block_inputs(streams: Streams, *, outputs: bool) -> tuple[list[Sequence[Any]
     return found, last
 
 
+def divergence(logits: Tensor, wanted: Tensor) -> Tensor:
+    """KL divergence of the predictions (..., V) from those wanted, per token (...), in float32."""
+    one, two = (t.float().log_softmax(-1) for t in (logits, wanted))
+    return F.kl_div(one, two, log_target=True, reduction="none").sum(-1)
+
+
 def distance(output: Any, reference: Tensor, mask: Tensor | None, objective: str) -> float:
     """How far an output is from the dense model's, in the objective's own measure; summed over rows.
 
@@ -194,9 +200,7 @@ def distance(output: Any, reference: Tensor, mask: Tensor | None, objective: str
     """
     states = output_tensor(output).float()
     if objective == "logits":
-        kl = F.kl_div(
-            states.log_softmax(-1), reference.float().log_softmax(-1), log_target=True, reduction="none"
-        ).sum(-1)
+        kl = divergence(states, reference)
         return float((kl if mask is None else kl[mask]).sum())
     if objective == "pooled":
         one, two = _pooled(states, mask), _pooled(reference.float(), mask)

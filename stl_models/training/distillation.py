@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
 from stl_models.composites.composite import Composite
+from stl_models.statistics.sensitivity import divergence
 from stl_models.statistics.streams import output_tensor
 from stl_models.structure.tracing import Batch, at_rest, run_model
 from stl_models.training.parameters import Rates, parameter_groups
@@ -148,12 +149,7 @@ def _distance(converted: nn.Module, dense: nn.Module, batch: Batch) -> Tensor:
         wanted = output_tensor(output)
     got = output_tensor(run_model(converted, batch))
     if getattr(output, "logits", None) is not None:
-        return F.kl_div(
-            got.float().log_softmax(-1).flatten(0, -2),
-            wanted.float().log_softmax(-1).flatten(0, -2),
-            log_target=True,
-            reduction="batchmean",
-        )
+        return divergence(got, wanted).mean()
     return F.mse_loss(got.float(), wanted.float()) / wanted.float().square().mean()
 
 

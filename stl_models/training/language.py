@@ -22,6 +22,7 @@ from stl_kernels import LayerOptions, STLLinear
 from stl_kernels.layers.dense import read_dense
 from stl_models.composites.composite import Composite, Masked
 from stl_models.metrics import perplexity
+from stl_models.statistics.sensitivity import divergence
 from stl_models.structure.modules import find_structure, replace_module
 from stl_models.structure.tracing import at_rest, run_model
 from stl_models.training.loop import Loop, fit, generator_of, process
@@ -230,13 +231,8 @@ def fine_tune(
                 return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
             assert teacher is not None
             with at_rest(teacher):
-                wanted = teacher(input_ids=ids).logits.float()
-        return F.kl_div(
-            logits.log_softmax(-1).flatten(0, 1),
-            wanted.log_softmax(-1).flatten(0, 1),
-            log_target=True,
-            reduction="batchmean",
-        )
+                wanted = teacher(input_ids=ids).logits
+        return divergence(logits, wanted).mean()
 
     def judge(shown: nn.Module) -> dict[str, float]:
         return {"perplexity": perplexity(shown, held_out.to(place))}
