@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stl_algebra.errors import InvalidInput
-from stl_models.structure.modules import find_structure
+from stl_models.structure.modules import find_structure, replace_module
 from stl_models.training.counting import Multiplications, count
 from stl_models.vision.t2t import T2TConfig, T2TViT
 
@@ -38,8 +38,7 @@ def low_rank_linears_(model: nn.Module, ratio: float, skip: tuple[str, ...] = ()
             raise InvalidInput("ratio", expected=f"one that leaves {name} a rank of 1", got=ratio)
         dense = model.get_submodule(name)
         made[name] = _two_factors(dense, inner, columns, rank)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, made[name])
+        replace_module(model, name, made[name])
     return made
 
 

@@ -19,7 +19,7 @@ from stl_kernels import LayerOptions, STLFactors, STLLinear
 from stl_kernels.layers.dense import read_dense
 from stl_kernels.layers.effective import map_metric
 from stl_kernels.layers.functional import Encoders, as_algorithm
-from stl_models.structure.modules import find_structure
+from stl_models.structure.modules import find_structure, replace_module
 
 INITIALISATIONS = ("encode", "scaled", "draw")
 FACTORS = ("frozen", "layer", "shared")
@@ -100,8 +100,7 @@ def replace_linears_(
     layers = {}
     for name in structure.linears:
         layer = _fresh(model.get_submodule(name), algorithm, chosen, shared)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layer)
+        replace_module(model, name, layer)
         layers[name] = layer
     return layers
 

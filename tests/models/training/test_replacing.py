@@ -12,6 +12,7 @@ from stl_kernels import STLLinear
 from stl_kernels.layers.effective import map_metric, tile_maps
 from stl_models import replace_linears_
 from stl_models.training import MapDecay, Rates, parameter_groups, random_encoders
+from stl_models.training.controls import low_rank_linears_
 from stl_models.training.replacing import along_weights
 
 STEPS, RATE, DECAY = 50, 0.05, 0.02
@@ -268,3 +269,11 @@ def test_a_ratio_that_nothing_reaches_and_a_converted_model_are_refused():
     with pytest.raises(InvalidInput) as raised:
         Rates(decay="some")
     assert raised.value.argument == "decay"
+
+
+def test_a_layer_with_two_names_is_replaced_under_both():
+    for replaced in (lambda m: replace_linears_(m, "2x2x2-r7"), lambda m: low_rank_linears_(m, 2.0)):
+        shared = nn.Linear(8, 8)
+        model = nn.Sequential(shared, nn.ReLU(), shared)
+        (made,) = replaced(model).values()
+        assert model[0] is model[2] is made
