@@ -18,20 +18,21 @@ __all__ = ["Prediction", "predict", "resolve_peaks"]
 
 
 def resolve_peaks(device: Peaks | str) -> Peaks:
-    """Peaks as given, of a GPU in the table, or measured on this machine ("cpu", "cuda").
+    """Peaks as given, of a GPU in the table in upper or lower case, or measured here ("cpu", "cuda").
 
     Raises:
         InvalidInput: no such device, or its peaks were not measured.
     """
     if isinstance(device, Peaks):
         return device
-    if device in ("cpu", "cuda"):
-        return load_peaks(device)
-    table = common_gpus()
-    if device not in table:
-        names = ", ".join(table)
+    name = device.lower()
+    if name in ("cpu", "cuda"):
+        return load_peaks(name)
+    table = {known.lower(): peaks for known, peaks in common_gpus().items()}
+    if name not in table:
+        names = ", ".join(common_gpus())
         raise InvalidInput("device", expected=f"Peaks, cpu, cuda or one of {names}", got=repr(device))
-    return table[device]
+    return table[name]
 
 
 def predict(

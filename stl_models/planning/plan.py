@@ -153,7 +153,7 @@ def make_engine(model: nn.Module, config: ConversionConfig) -> tuple[Engine, Pea
     try:
         peaks = resolve_peaks(config.device)
     except InvalidInput as error:
-        if config.device not in ("cpu", "cuda"):
+        if config.device.lower() not in ("cpu", "cuda"):
             raise
         note = f"no times are predicted: the peaks of {config.device!r} were not measured"
         if config.tiles == "where-faster" or config.seconds is not None:

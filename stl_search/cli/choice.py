@@ -17,9 +17,13 @@ def print_choice(ratio: float, shape: str | None, device: str | None, dtype: str
     if (shape is None) != (device is None):
         raise InvalidInput("shape", expected="--shape together with --device", got="one of them")
     sizes = None if shape is None else parse_shape(shape)
+    peaks = None
+    if device is not None:
+        from stl_kernels.speed.prediction import predict, resolve_peaks
+
+        peaks = resolve_peaks(device)
     rows = []
-    found = candidates(ratio, dtype)
-    for candidate in found:
+    for candidate in candidates(ratio, dtype):
         row: dict[str, Any] = {
             "name": candidate.name,
             "tile": candidate.algorithm.tile.slug,
@@ -30,21 +34,17 @@ def print_choice(ratio: float, shape: str | None, device: str | None, dtype: str
             "weights": candidate.weights,
             "activations": candidate.activations,
         }
-        if sizes is not None and device is not None:
-            from stl_kernels.device.peaks import common_gpus
-            from stl_kernels.speed.prediction import predict
-
-            known = {name.lower(): name for name in common_gpus()}
-            device = known.get(device.lower(), device)
+        if sizes is not None and peaks is not None:
             # Two levels run as such or written out as one, whichever is faster.
             times = min(
-                (predict(sizes, form, precision(dtype).stored, device) for form in candidate.forms),
+                (predict(sizes, form, precision(dtype).stored, peaks) for form in candidate.forms),
                 key=lambda prediction: prediction.total,
             )
             row |= {"seconds": times.total, "dense_seconds": times.dense, "speedup": times.speedup}
         rows.append(row)
     if as_json:
-        echo_json({"ratio": ratio, "shape": sizes, "device": device, "dtype": dtype, "candidates": rows})
+        where = None if peaks is None else peaks.device
+        echo_json({"ratio": ratio, "shape": sizes, "device": where, "dtype": dtype, "candidates": rows})
         return
     table = Table(box=None, header_style="bold")
     columns = ["name", "tile", "rank", "ratio", f"total {dtype}", "A", "weights", "activations"]
@@ -63,10 +63,10 @@ def print_choice(ratio: float, shape: str | None, device: str | None, dtype: str
     out.print(table)
     best = rows[0]
     out.print(f"least error: {best['name']}, total {best['total']:.4g}", soft_wrap=True)
-    if fastest is not None:
+    if fastest is not None and peaks is not None:
         quick = next(row for row in rows if row["seconds"] == fastest)
         words = f"{quick['speedup']:.2f} times as fast as the dense product"
-        out.print(f"predicted fastest on {device}: {quick['name']}, {words}", soft_wrap=True)
+        out.print(f"predicted fastest on {peaks.device}: {quick['name']}, {words}", soft_wrap=True)
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

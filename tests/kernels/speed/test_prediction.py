@@ -9,6 +9,7 @@ from stl_algebra import InvalidInput, TileFormat, definition
 from stl_kernels import Peaks, common_gpus, load_peaks, measure_and_store_peaks, predict, store_peaks
 from stl_kernels.device.peaks import STEPS, peaks_file, seconds_on
 from stl_kernels.speed import peak_measurement
+from stl_kernels.speed.prediction import resolve_peaks
 
 EXACT = definition(TileFormat(4, 4, 4))
 LINE = ((1e6, 1e-4), (1e9, 1e-1))
@@ -68,6 +69,8 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
         predict((8, 8, 8), EXACT, "float32", "cpu")
     with pytest.raises(InvalidInput, match=r"device: .*H200"):
         predict((8, 8, 8), EXACT, "float32", "abacus")
+    for name in common_gpus():
+        assert resolve_peaks(name.lower()) == resolve_peaks(name)
     with pytest.raises(InvalidInput, match="dtype"):
         predict((8, 8, 8), EXACT, "int8")
     with pytest.raises(InvalidInput, match="shape"):
