@@ -2,10 +2,10 @@
 
     python -m benchmarks.training --data cifar10.npz
 
-One recipe for all arms: a small T2T-ViT on 32 x 32 images. Learning rates are tried before, on training
-images alone: one for dense layers, and for encoded weights one that all ranks share. Every run is written to
-results/training/ when it is finished, checkpoints lie in --work: the same command goes on where it was
-stopped. `--draw` makes picture and table again.
+One recipe for all arms: a small T2T-ViT on 32 x 32 images. Every arm has the best of several learning rates,
+tried before on training images alone. Every run is written to results/training/ when it is finished,
+checkpoints lie in --work: the same command goes on where it was stopped. `--draw` makes picture and table
+again.
 
 What does not belong here: how to train (`stl_models.training`).
 """
@@ -19,7 +19,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from stl_algebra.files import write_atomically
 from stl_kernels import LayerOptions
 from stl_kernels.speed.timing import environment, interleaved
-from stl_models.training.parameters import Rates, parameter_groups
+from stl_models.training.parameters import MapDecay, Rates, parameter_groups
 from stl_models.training.replacing import TrainingOptions
 from stl_models.training.vision import VisionRecipe, build, train_vision
 from stl_models.vision.images import ImageSet, InMemory, read_images
@@ -54,34 +54,48 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
     "narrow, core of 24": ({"linear": "narrow", "rank": 24}, 2),
     "low rank, core of 24": ({"linear": "low-rank", "rank": 24}, 1),
     "narrow, everything of 24": ({"linear": "narrow", "rank": 24, "matched": "everything"}, 2),
-    # Exact: it starts as the dense layers.
+    # Exact: they start as the dense layers; the second takes its steps along the dense weights.
     "stl 49": ({"linear": "stl", "rank": 49, "options": replace(RECIPE.options, initialisation="encode")}, 1),
+    "stl 49, along weights": (
+        {
+            "linear": "stl",
+            "rank": 49,
+            "options": replace(RECIPE.options, initialisation="encode", gradient="weight"),
+            "rates": replace(RECIPE.rates, decay="map"),
+        },
+        1,
+    ),
     "stl 32": ({"linear": "stl", "rank": 32}, 1),
     "stl 16": ({"linear": "stl", "rank": 16}, 1),
 }
 
 
-#: Learning rates that are tried before: of everything, then of encoded weights at that one.
+#: Learning rates that are tried before: of dense weights, and of encoded ones at the best of those.
 RATES, ENCODED_RATES = (5e-4, 1e-3, 2e-3), (1.5e-4, 4e-4, 1e-3, 2.5e-3)
 #: Training images of the trials, those after them that judge, and epochs. Test images take no part.
 TRIAL_IMAGES, TRIAL_HELD, TRIAL_EPOCHS = 10_000, 4_000, 2
 
 
-def runs(rates: Rates) -> list[tuple[str, str, VisionRecipe]]:
+def recipe_of(arm: str, rates: Mapping[str, Any], seed: int = 0) -> VisionRecipe:
+    """An arm's recipe at its rates, fields of `Rates`."""
+    changed = replace(RECIPE, seed=seed, **ARMS[arm][0])
+    return replace(changed, rates=replace(changed.rates, **rates))
+
+
+def runs(rates: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, VisionRecipe]]:
     """(key, arm, recipe), all arms with the first seed before any with the second."""
-    found = []
-    for seed in range(max(count for _, count in ARMS.values())):
-        for arm, (changes, count) in ARMS.items():
-            if seed < count:
-                recipe = replace(RECIPE, rates=rates, seed=seed, **changes)
-                found.append((f"{arm}, seed {seed}", arm, recipe))
-    return found
+    return [
+        (f"{arm}, seed {seed}", arm, recipe_of(arm, rates[arm], seed))
+        for seed in range(max(count for _, count in ARMS.values()))
+        for arm, (_, count) in ARMS.items()
+        if seed < count
+    ]
 
 
 def choose_rates(
     data: ImageSet, work: Path, keep: Callable[[dict[str, float]], None], tried: dict[str, float]
-) -> Rates:
-    """The best rate of "dense", and at it that of encoded weights of "stl 24", on training images."""
+) -> dict[str, dict[str, Any]]:
+    """The best rates of every arm on training images; `keep` gets all accuracies after every trial."""
     assert isinstance(data.train, InMemory)
     images, labels = data.train.images, data.train.labels
     held = slice(TRIAL_IMAGES, TRIAL_IMAGES + TRIAL_HELD)
@@ -91,19 +105,24 @@ def choose_rates(
         test=InMemory(images[held], labels[held]),
     )
 
-    def best(arm: str, options: list[Rates]) -> Rates:
-        for rates in options:
-            key = f"{arm}, lr {rates.lr:g}, encoded {rates.encoded_lr}"
-            if key not in tried:
-                recipe = replace(RECIPE, rates=rates, epochs=TRIAL_EPOCHS, **ARMS[arm][0])
-                folder = work / "trials" / key.replace(", ", "-").replace(" ", "-")
-                tried[key] = train_vision(recipe, small, folder)["accuracy"]
-                keep(tried)
-                print(f"trial {key}: {100 * tried[key]:.2f}%", flush=True)
-        return max(options, key=lambda r: tried[f"{arm}, lr {r.lr:g}, encoded {r.encoded_lr}"])
+    def accuracy(arm: str, rates: Mapping[str, Any]) -> float:
+        key = f"{arm}, lr {rates['lr']:g}, encoded {rates['encoded_lr']}"
+        if key not in tried:
+            recipe = replace(recipe_of(arm, rates), epochs=TRIAL_EPOCHS)
+            folder = work / "trials" / key.replace(", ", "-").replace(" ", "-")
+            tried[key] = train_vision(recipe, small, folder)["accuracy"]
+            keep(tried)
+            print(f"trial {key}: {100 * tried[key]:.2f}%", flush=True)
+        return tried[key]
 
-    dense = best("dense", [replace(RECIPE.rates, lr=rate) for rate in RATES])
-    return best("stl 24", [replace(dense, encoded_lr=rate) for rate in ENCODED_RATES])
+    chosen: dict[str, dict[str, Any]] = {}
+    for arm, (changes, _) in ARMS.items():
+        if changes["linear"] == "stl":
+            options = [{**chosen["dense"], "encoded_lr": rate} for rate in ENCODED_RATES]
+        else:
+            options = [{"lr": rate, "encoded_lr": None} for rate in RATES]
+        chosen[arm] = max(options, key=lambda rates: accuracy(arm, rates))
+    return chosen
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -144,12 +163,9 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def time_arms(data: ImageSet, rates: Rates, rounds: int = 5) -> dict[str, Any]:
+def time_arms(data: ImageSet, rates: Mapping[str, Mapping[str, Any]], rounds: int = 5) -> dict[str, Any]:
     """Seconds of an epoch of every arm: median of steps taken in turn, so that arms share the machine."""
-    steps: dict[str, Callable[[], Any]] = {}
-    for _, arm, recipe in runs(rates):
-        if arm not in steps:
-            steps[arm] = _step(recipe, data)
+    steps = {arm: _step(recipe_of(arm, rates[arm]), data) for arm in ARMS}
     found = interleaved(steps, torch.device("cpu"), rounds)
     count = len(data.train.labels) // RECIPE.batch
     return {arm: count * values["median_s"] for arm, values in found.items()}
@@ -158,6 +174,8 @@ def time_arms(data: ImageSet, rates: Rates, rounds: int = 5) -> dict[str, Any]:
 def _step(recipe: VisionRecipe, data: ImageSet) -> Callable[[], Any]:
     model, _, _ = build(recipe, data)
     optimiser = torch.optim.AdamW(parameter_groups(model, recipe.rates))
+    if recipe.rates.decay == "map":
+        MapDecay(model, recipe.rates.weight_decay).attach(optimiser)
     images = data.normalised(data.train.batch(torch.arange(recipe.batch), None))
     labels = data.train.labels[: recipe.batch]
 
@@ -204,24 +222,24 @@ def draw(document: dict[str, Any]) -> bytes:
 def table(document: dict[str, Any]) -> str:
     """The summary in Markdown."""
     lines = [
-        f"{document['data']}, {document['train_images']:,} training images, {document['epochs']} epochs, "
-        f"rates {document['rates']['lr']:g} and {document['rates']['encoded_lr']:g} (encoded weights); by",
+        f"{document['data']}, {document['train_images']:,} training images, {document['epochs']} epochs; by",
         f"`{document['environment']['command']}`, {document['environment']['device']}, "
         f"{document['environment']['date'][:10]}.",
         "",
         "| arm | seeds | accuracy, % | 95% over seeds | 95% of the test images | core, M | everything, M | "
-        "core ratio | ratio of everything | parameters | s an epoch |",
-        "| --- " * 11 + "|",
+        "core ratio | ratio of everything | parameters | rate | s an epoch |",
+        "| --- " * 12 + "|",
     ]
     for arm, one in document["summary"].items():
         bounds = (one["interval_of_seeds"], one["wilson_of_first_seed"])
         shown = ["" if b is None else f"{100 * b[0]:.1f} to {100 * b[1]:.1f}" for b in bounds]
         seconds = document.get("seconds_an_epoch", {}).get(arm)
+        rates = document["rates"][arm]
         cells = (
             arm, one["seeds"], f"{100 * one['accuracy']:.2f}", *shown, f"{one['core'] / 1e6:.2f}",
             f"{one['everything'] / 1e6:.2f}", f"{one['ratios']['core']:.2f}",
             f"{one['ratios']['everything']:.2f}", f"{one['parameters']:,}",
-            "" if seconds is None else f"{seconds:.0f}",
+            f"{rates['encoded_lr'] or rates['lr']:g}", "" if seconds is None else f"{seconds:.0f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
@@ -261,7 +279,7 @@ def main() -> int:
             write_atomically(given.out, json.dumps(document, indent=1) + "\n")
 
         rates = choose_rates(whole, given.work, keep, document.get("trials", {}))
-        document["rates"] = {"lr": rates.lr, "encoded_lr": rates.encoded_lr}
+        document["rates"] = rates
         for key, arm, recipe in runs(rates):
             if key in document["runs"]:
                 continue

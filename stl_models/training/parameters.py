@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stl_algebra.errors import InvalidInput
 from stl_kernels import STLFactors, STLLinear
 from stl_kernels.layers.effective import map_metric
-from stl_models.training.replacing import along_weights
+from stl_models.training.replacing import ALONG, along_weights
 
 DECAYS = ("encoded", "map")
 
@@ -113,16 +113,16 @@ def step_scale(factors: STLFactors) -> float:
 class MapDecay:
     """Decay of the effective maps of a model's STL layers, a step before each of the optimiser's.
 
+    Where gradients are taken along the weights ("weight" in `TrainingOptions`), the decay's is too.
+
     Args:
         model: whose layers.
         weight_decay: of the map, multiplied with the learning rate of the layer's group.
-        encode_w: (r, k*m), where gradients are taken along the weights ("weight" in `TrainingOptions`): the
-            decay's is taken along them too.
     """
 
-    def __init__(self, model: nn.Module, weight_decay: float, encode_w: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Module, weight_decay: float) -> None:
         self.layers = [m for m in model.modules() if isinstance(m, STLLinear)]
-        self.weight_decay, self.encode_w = weight_decay, encode_w
+        self.weight_decay = weight_decay
 
     def attach(self, optimiser: torch.optim.Optimizer) -> Any:
         """Run before every step of the optimiser; returns torch's handle, which removes it again."""
@@ -139,7 +139,8 @@ class MapDecay:
                 layer.encoded_w.sub_(step, alpha=rate)
 
     def gradient(self, layer: STLLinear) -> Tensor:
-        """G z, (r, L, J): the derivative of |effective map|^2 / 2n by the encoded weights."""
+        """G z, (r, L, J): the derivative of |effective map|^2 / 2n by the encoded weights, or along them."""
         z = layer.encoded_w.detach()
         found = (map_metric(layer.factors).detach() @ z.flatten(1)).view_as(z)
-        return found if self.encode_w is None else along_weights(found, self.encode_w)
+        encode_w = dict(layer.named_buffers()).get(ALONG)
+        return found if encode_w is None else along_weights(found, encode_w)

@@ -24,6 +24,8 @@ from stl_models.structure.modules import find_structure, replace_module
 INITIALISATIONS = ("encode", "scaled", "draw")
 FACTORS = ("frozen", "layer", "shared")
 GRADIENTS = ("encoded", "weight")
+#: The buffer with encode_w (r, k*m) of a layer whose gradient is taken along the weights.
+ALONG = "gradient_along"
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,10 @@ def _fresh(
             layer.encoded_w.mul_(float(read.weight.double().square().sum() / power) ** 0.5)
     layer.train(dense.training)
     if options.gradient == "weight":
-        encode_w = torch.tensor(algorithm.encode_w).to(layer.encoded_w)
+        # A buffer, since it has to move with the layer; MapDecay reads it too.
+        layer.register_buffer(ALONG, torch.tensor(algorithm.encode_w).to(layer.encoded_w), persistent=False)
         hook: Any = layer.encoded_w.register_hook
-        hook(lambda grad: along_weights(grad, encode_w))
+        hook(lambda grad: along_weights(grad, layer.get_buffer(ALONG)))
     return layer
 
 

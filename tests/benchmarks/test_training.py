@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from benchmarks.training import ARMS, runs, summary
-from stl_models.training.parameters import Rates
 
 COUNTS = {"core": 1, "everything": 2, "parameters": 3}
 
@@ -36,8 +35,9 @@ def test_one_seed_an_arm_has_no_interval_over_seeds():
 
 
 def test_every_arm_has_its_first_seed_before_any_has_a_second():
-    order = runs(Rates(lr=0.5))
+    order = runs({arm: {"lr": 0.5, "encoded_lr": None} for arm in ARMS})
     assert len({key for key, _, _ in order}) == sum(count for _, count in ARMS.values())
     assert [arm for _, arm, _ in order[: len(ARMS)]] == list(ARMS)
     assert {recipe.rates.lr for _, _, recipe in order} == {0.5}
+    assert {arm for _, arm, recipe in order if recipe.rates.decay == "map"} == {"stl 49, along weights"}
     assert {recipe.seed for _, _, recipe in order[: len(ARMS)]} == {0}

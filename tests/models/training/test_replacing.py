@@ -52,10 +52,7 @@ def train_exact(gradient):
     model = network()
     replace_linears_(model, "4x4x4-r49", gradient=gradient)
     optimiser = torch.optim.SGD(parameter_groups(model, RATES), RATE)
-    encode_w = None
-    if gradient == "weight":
-        encode_w = encoder_of("4x4x4-r49")
-    MapDecay(model, DECAY, encode_w).attach(optimiser)
+    MapDecay(model, DECAY).attach(optimiser)
     return train(model, optimiser), model
 
 
