@@ -21,7 +21,7 @@ from stl_algebra.algorithms.compose import permute_format
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.tensor import definition
-from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.exact.compositions import Composition, products, splits
 
 
@@ -168,11 +168,15 @@ def _plan(tile: TileFormat) -> Plan:
 
 
 @lru_cache(maxsize=256)
-def exact_algorithm(tile: TileFormat) -> BilinearAlgorithm:
+def exact_algorithm(tile: TileFormat | str) -> BilinearAlgorithm:
     """The exact algorithm of least rank that the seeds give by permutation, sums and Kronecker products.
 
     A dynamic programme over formats; its rank is `rank_of_exact(tile)`. Not claimed to be the best known.
+
+    Args:
+        tile: the format, or its spelling: "4x4x4", "4".
     """
+    tile = as_tile(tile)
     _, how, parts = _plan(tile)
     if how == "definition":
         return definition(tile)
@@ -181,9 +185,9 @@ def exact_algorithm(tile: TileFormat) -> BilinearAlgorithm:
     return Composition(how, (parts[0], parts[1])).apply(*(exact_algorithm(part) for part in parts))
 
 
-def rank_of_exact(tile: TileFormat) -> int:
+def rank_of_exact(tile: TileFormat | str) -> int:
     """Rank of `exact_algorithm(tile)`, without building it."""
-    return _plan(tile)[0]
+    return _plan(as_tile(tile))[0]
 
 
 def is_composed(tile: TileFormat) -> bool:

@@ -10,12 +10,17 @@ from stl_algebra.factor_files import SUFFIXES, write_factors
 from stl_algebra.factor_files.write import CONVENTIONS
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import out
+from stl_search.pictures.files import IMAGES, save_figure
 
 
 @click.command()
 @click.argument("encoders", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "target", type=click.Path(path_type=Path), required=True, help=f"File: {', '.join(SUFFIXES)}."
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help=f"File: {', '.join((*SUFFIXES, *IMAGES))}.",
 )
 @click.option(
     "--output-convention",
@@ -34,10 +39,18 @@ def export(encoders: Path, target: Path, convention: str) -> None:
     .sms    three files of sparse triples: NAME_L.sms, NAME_R.sms, NAME_P.sms
     .py     a function on numpy arrays; .tex a list of products and sums
     .safetensors   an encoders file with its proof
+    .svg, .png   the factors as heat maps
 
     \b
     Example:
       stl-search export results/s3/encoders/4x4x4-r32.safetensors --to winner.npz
     """
-    for path in write_factors(read_encoders(encoders).judged, target, convention):
+    judged = read_encoders(encoders).judged
+    if target.suffix.lower() in IMAGES:
+        from stl_search.pictures.products import factors_picture
+
+        paths = [save_figure(factors_picture(judged.algorithm), target)]
+    else:
+        paths = write_factors(judged, target, convention)
+    for path in paths:
         out.print(str(path), soft_wrap=True)

@@ -49,9 +49,10 @@ def group(name: str, picture: Path | None, as_json: bool) -> None:
     g = parse_group(name)
     if picture is not None:
         # matplotlib takes a while to load and only pictures need it.
-        from stl_search.pictures.cayley import check_picture_path, save_picture
+        from stl_search.pictures.cayley import FORMATS, save_picture
+        from stl_search.pictures.files import check_picture_path
 
-        check_picture_path(picture)
+        check_picture_path(picture, FORMATS)
     data = _described(g)
     if picture is not None:
         data["picture"] = str(save_picture(g, picture))

@@ -12,12 +12,16 @@ from stl_algebra.groups import small_group_number, standard_names
 from stl_algebra.groups.group import FiniteGroup
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, json_option, out
+from stl_search.pictures.files import check_picture_path, save_figure
 
 
 @click.command()
 @click.argument("encoders", type=click.Path(path_type=Path))
+@click.option(
+    "--picture", type=click.Path(path_type=Path), help="Also draw the products by orbit: a .svg or .png file."
+)
 @json_option
-def symmetry(encoders: Path, as_json: bool) -> None:
+def symmetry(encoders: Path, picture: Path | None, as_json: bool) -> None:
     """The symmetries of an algorithm: order, group, orbits of its products, permutations of the modes.
 
     Counted are the symmetries of the matrix multiplication tensor that permute the products: changes of bases
@@ -27,8 +31,16 @@ def symmetry(encoders: Path, as_json: bool) -> None:
     \b
     Example:
       stl-search symmetry 4x4x4-r48
+      stl-search symmetry 4x4x4-r48 --picture orbits.svg
     """
+    if picture is not None:
+        # matplotlib takes a while to load and only pictures need it.
+        from stl_search.pictures.products import orbits_picture
+
+        check_picture_path(picture)
     found = stabiliser(read_encoders(encoders).judged.algorithm)
+    if picture is not None:
+        save_figure(orbits_picture(found), picture)
     group = found.symmetry
     whole = _described(None if group is None else group.group, found.order)
     part = _described(None if group is None else group.preserving, found.preserving_order)
@@ -54,6 +66,8 @@ def symmetry(encoders: Path, as_json: bool) -> None:
         return
     for line in _lines(found, whole, part, modes):
         out.print(line, markup=False, soft_wrap=True)
+    if picture is not None:
+        out.print(str(picture), markup=False, soft_wrap=True)
 
 
 def _lines(

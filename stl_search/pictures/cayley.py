@@ -7,7 +7,6 @@ The edges x -> x g carry the colour of the generator g. What does not belong her
 from __future__ import annotations
 
 import html
-import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
-from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
 from stl_algebra.groups import FiniteGroup
 from stl_algebra.groups.words import words
+from stl_search.pictures.files import IMAGES, check_picture_path, save_figure
 from stl_search.pictures.layout import Positions, edges, generator_label, layout
 from stl_search.pictures.style import ACCENT, HALF_WIDTH, PALETTE, PLOTLY_LAYOUT
 
@@ -33,7 +32,7 @@ _MOST_LABELS, _MOST_ARROWS = 32, 200
 #: Words with more characters than this do not fit into a vertex.
 _LONGEST_LABEL = 8
 
-FORMATS = (".svg", ".png", ".html")
+FORMATS = (*IMAGES, ".html")
 
 
 def picture(group: FiniteGroup) -> Figure:
@@ -107,16 +106,6 @@ def _typeset(word: str) -> str:
     return "$" + re.sub(r"\^(-?\d+)", r"^{\1}", word) + "$"
 
 
-def check_picture_path(path: Path) -> None:
-    """Refuse a format that no picture has.
-
-    Raises:
-        InvalidInput: another ending than .svg, .png or .html.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise InvalidInput("picture", expected=f"a file name ending in {', '.join(FORMATS)}", got=str(path))
-
-
 def save_picture(group: FiniteGroup, path: Path) -> Path:
     """Write the Cayley graph to a .svg, .png or (interactive, self-contained) .html file.
 
@@ -124,7 +113,7 @@ def save_picture(group: FiniteGroup, path: Path) -> Path:
         InvalidInput: another ending.
         Unavailable: the file cannot be written.
     """
-    check_picture_path(path)
+    check_picture_path(path, FORMATS)
     if path.suffix.lower() == ".html":
         import plotly.io
 
@@ -138,9 +127,7 @@ def save_picture(group: FiniteGroup, path: Path) -> Path:
         # The document's own title and language, for tabs and for readers that speak.
         head = f'<html lang="en"><head><title>Cayley graph of {html.escape(group.name)}</title>'
         return write_atomically(path, page.replace("<html>\n<head>", head, 1))
-    buffer = io.BytesIO()
-    picture(group).savefig(buffer, format=path.suffix.lower()[1:], dpi=160)
-    return write_atomically(path, buffer.getvalue())
+    return save_figure(picture(group), path, dpi=160)
 
 
 def cayley_figure(group: FiniteGroup, page: bool = False) -> go.Figure:
