@@ -29,7 +29,7 @@ _COLOURS = LinearSegmentedColormap.from_list("signed", [PALETTE[1], "#ffffff", P
 #: Entries smaller than this share of a factor's largest have no dash.
 _SEEN = 0.08
 #: Products side by side, and how many entries lie between two of them, and between their matrices.
-_BESIDE, _GAP, _INNER = 8, 3.0, 1.0
+_BESIDE, _GAP, _INNER = 8, 2.5, 0.8
 
 
 def factors_picture(algorithm: BilinearAlgorithm) -> Figure:
@@ -90,7 +90,7 @@ def orbits_picture(found: Stabiliser) -> Figure:
         ranks = ", ".join(map(str, found.ranks[i]))
         size = len(found.orbits[i])
         words = f"orbit of {size}" if size > 1 else "fixed product"
-        axes.text(0, top + 2.6, f"{words}: matrices of ranks {ranks}", fontsize=10, va="bottom")
+        axes.text(0, top + 2.6, f"{words}: matrices of ranks {ranks}", fontsize=15, va="bottom")
         top += 4.0
         for place, product in enumerate(found.orbits[i]):
             row, column = divmod(place, across)
