@@ -1,10 +1,10 @@
 """A causal language model fine-tuned on one text: STL layers beside fixed 2:4 masks and LoRA.
 
-    python -m benchmarks.fine_tuning --model SmolLM2-135M --text TEXT --evaluate TEXT
+    python -m benchmarks.fine_tuning --model SmolLM2-135M --converted FOLDER --text TEXT --evaluate TEXT
 
-Every arm sees the same windows in the same order; each has the learning rate of `ARMS`, which was not
-searched. Written after every arm, and gone on with where it was stopped. What does not belong here: training
-itself (`stl_models.training.language`).
+The converted model is what `stl-search convert` has made of the dense one. Every arm sees the same windows in
+the same order; each has the learning rate of `ARMS`, which was not searched. Written after every arm, and
+gone on with where it was stopped. What does not belong here: training (`stl_models.training.language`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from stl_models.training.parameters import Rates
 from stl_models.tuning import Texts, tune_folder
 
 ARMS: dict[str, dict[str, Any]] = {
-    "STL, r=24": {"method": "stl", "rank": 24, "lr": 5e-4},
+    "converted at ratio 2": {"method": "converted", "lr": 2e-5},
     "2:4, Wanda's mask": {"method": "2:4", "lr": 1e-4},
+    "STL, r=24": {"method": "stl", "rank": 24, "lr": 5e-4},
     "LoRA, rank 8, on the exact model": {"method": "lora", "rank": 8, "lr": 5e-4},
     "STL, r=40": {"method": "stl", "rank": 40, "lr": 5e-4},
 }
@@ -72,6 +73,7 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fine_tuning", description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--converted", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
     parser.add_argument("--evaluate", type=Path, required=True)
     parser.add_argument("--arm", nargs="+", choices=list(ARMS), default=list(ARMS))
@@ -98,7 +100,9 @@ def main() -> int:
         )  # fmt: skip
         folder = given.work / "".join(c if c.isalnum() else "-" for c in name)
         texts = Texts(given.text, given.evaluate, given.length, given.windows)
-        found = tune_folder(given.model, texts, folder, recipe, device="cpu")
+        converted = fields["method"] == "converted"
+        source, teacher = (given.converted, given.model) if converted else (given.model, None)
+        found = tune_folder(source, texts, folder, recipe, teacher=teacher, device="cpu")
         assert found is not None
         document["arms"][name] = found
         document["summary"] = summary(document["arms"])

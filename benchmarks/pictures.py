@@ -145,9 +145,9 @@ def peers(results: Path) -> Path:
 
 #: Part of a layer's name -> what it is, marker, colour.
 KINDS = {
-    "q_proj": ("query, key, value", "o", 0), "k_proj": ("query, key, value", "o", 0),
-    "v_proj": ("query, key, value", "o", 0), "o_proj": ("attention's output", "s", 1),
-    "gate_proj": ("MLP, up", "^", 2), "up_proj": ("MLP, up", "^", 2), "down_proj": ("MLP, down", "v", 3),
+    "q_proj": ("query, key", "o", 0), "k_proj": ("query, key", "o", 0), "v_proj": ("value", "x", 5),
+    "o_proj": ("attention's output", "s", 1), "gate_proj": ("MLP, up", "^", 2),
+    "up_proj": ("MLP, up", "^", 2), "down_proj": ("MLP, down", "v", 3),
 }  # fmt: skip
 
 
@@ -193,11 +193,14 @@ def allocation(folder: Path) -> Path:
                 markersize=5,
             )
     upper.axhline(document["ratios"]["core"], color="#666666", linewidth=0.8, linestyle="--")
-    upper.set_ylabel("dense over core multiplications")
-    lower.set_ylabel("relative output error")
+    upper.set_yscale("log")
+    upper.set_yticks([1, 2, 4, 8, 16], labels=["1", "2", "4", "8", "16"])
+    upper.minorticks_off()
+    upper.set_ylabel("dense over core\nmultiplications")
+    lower.set_ylabel("relative output error\n(none where exact)")
     lower.set_yscale("log")
     lower.set_xlabel("block, from input to output")
-    upper.legend(ncols=4, frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22))
+    upper.legend(ncols=5, frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.22))
     return save_figure(canvas, folder / "allocation.png")
 
 

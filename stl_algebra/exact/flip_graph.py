@@ -104,7 +104,7 @@ def walk(
         masks, rank, target_rank, steps, plus_after, slack, modulo_2, np.random.default_rng(seed)
     )
     unpacked = [
-        _unpack(best[0, mode, :best_rank], width) - _unpack(best[1, mode, :best_rank], width)
+        unpack(best[0, mode, :best_rank], width) - unpack(best[1, mode, :best_rank], width)
         for mode, width in enumerate(factor.shape[1] for factor in vectors)
     ]
     found = algorithm.with_factors(
@@ -113,7 +113,8 @@ def walk(
     return Walk(found, int(used), int(pluses))
 
 
-def _unpack(masks: Masks, width: int) -> NDArray[np.float64]:
+def unpack(masks: Masks, width: int) -> NDArray[np.float64]:
+    """Masks to rows of `width` entries 0 and 1, lowest bit first."""
     bits: NDArray[np.float64] = ((masks[:, None] >> np.arange(width)) & 1).astype(np.float64)
     return bits
 

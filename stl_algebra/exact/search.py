@@ -86,30 +86,59 @@ def _flips(request: _Request) -> Iterator[Step]:
 
 
 def _flips_modulo_2(request: _Request) -> Iterator[Step]:
-    from stl_algebra.exact.hensel import lift
     from stl_algebra.exact.walks import search_format
+
+    def attempts(seed: int, numbers: Iterator[int]) -> Iterator[tuple[int, BilinearAlgorithm]]:
+        for attempt in search_format(
+            request.tile,
+            target_rank=request.goal,
+            seed=seed,
+            table=request.table,
+            modulo_2=True,
+            numbers=numbers,
+        ):
+            yield attempt.number, attempt.best
+
+    return _lifted(request, attempts)
+
+
+def _cyclic_flips(request: _Request) -> Iterator[Step]:
+    from stl_algebra.exact.cyclic_walks import search_invariant
+
+    side = request.tile.n
+    if request.tile != TileFormat(side, side, side):
+        raise InvalidInput(
+            "tile", expected="<n,n,n>, whose three sides can be rotated", got=str(request.tile),
+            hint="use the method flips-modulo-2",
+        )  # fmt: skip
+
+    def attempts(seed: int, numbers: Iterator[int]) -> Iterator[tuple[int, BilinearAlgorithm]]:
+        for attempt in search_invariant(side, target_rank=request.goal, seed=seed, numbers=numbers):
+            yield attempt.number, attempt.best.algorithm(f"cyclic flip graph walk modulo 2, seed {seed}")
+
+    return _lifted(request, attempts)
+
+
+def _lifted(
+    request: _Request, attempts: Callable[[int, Iterator[int]], Iterator[tuple[int, BilinearAlgorithm]]]
+) -> Iterator[Step]:
+    """Steps of walks modulo 2, by seed and numbers; what is better than all before is lifted if it can be."""
+    from stl_algebra.exact.hensel import lift
 
     least = request.table(request.tile).rank
     numbers = request.numbers()
     # Not every algorithm modulo 2 lifts: when the goal was met in vain, the search begins again elsewhere.
     for attempt_seed in itertools.count(request.seed, 1_000_003):
         lowest = least
-        for attempt in search_format(
-            request.tile,
-            target_rank=request.goal,
-            seed=attempt_seed,
-            table=request.table,
-            modulo_2=True,
-            numbers=numbers,
-        ):
+        for number, best in attempts(attempt_seed, numbers):
             found = None
-            if attempt.best.rank < lowest:
-                lowest = attempt.best.rank
-                lifted = lift(attempt.best, seed=request.seed)
+            if best.rank < lowest:
+                lowest = best.rank
+                lifted = lift(best, seed=request.seed)
                 if lifted is not None:
                     least = lowest
                     found = _from(lifted, "flip-graph", request)
-            yield Step(attempt.number, f"rank {attempt.best.rank} modulo 2, {least} lifted", found)
+            yield Step(number, f"rank {best.rank} modulo 2, {least} lifted", found)
             if least <= request.goal:
                 return
 
@@ -151,6 +180,10 @@ METHODS: dict[str, tuple[str, Callable[[_Request], Iterator[Step]]]] = {
         _flips,
     ),
     "flips-modulo-2": ("such walks over GF(2), many times shorter, then Hensel lifting", _flips_modulo_2),
+    "cyclic-flips-modulo-2": (
+        "for <n,n,n>: walks over GF(2) among what rotating the three sides leaves as it is, then lifting",
+        _cyclic_flips,
+    ),
     "least-squares": (
         "Levenberg-Marquardt from random starts, then rounded to integers or rationals",
         _least_squares,

@@ -269,7 +269,12 @@ def test_every_bundled_algorithm_says_how_another_is_found():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("tile", "rank", "method"),
-    [("2", 7, "flips"), ("2x2x3", 11, "flips-modulo-2"), ("2", 7, "least-squares")],
+    [
+        ("2", 7, "flips"),
+        ("2x2x3", 11, "flips-modulo-2"),
+        ("3", 23, "cyclic-flips-modulo-2"),
+        ("2", 7, "least-squares"),
+    ],
 )
 def test_every_method_of_search_ends_with_a_proof(tile, rank, method):
     steps = list(search(tile, rank, method=method, start="definition", budget=200))
