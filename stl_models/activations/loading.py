@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from stl_algebra.errors import InvalidInput, Unavailable
+from stl_models.structure.tracing import written
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +96,12 @@ def forward_of(loaded: Loaded) -> Callable[[list[int]], object]:
     Raises (the function):
         InvalidInput: the model does not run on token ids alone, or not on windows of this length.
     """
-    model, config = loaded.model, getattr(loaded.model, "config", None)
-    two_sided = bool(getattr(config, "is_encoder_decoder", False))
-    starts = [getattr(config, f"{n}_token_id", None) for n in ("decoder_start", "bos", "pad")]
-    start = next((s for s in starts if isinstance(s, int)), 0)
+    model = loaded.model
 
     def forward(tokens: list[int]) -> object:
-        given = {"input_ids": torch.tensor([tokens])}
-        if two_sided:
-            given["decoder_input_ids"] = torch.tensor([[start, *tokens[:-1]]])
+        ids = torch.tensor([tokens])
         try:
-            return model(**given)
+            return model(input_ids=ids, **written(model, ids))
         except InvalidInput:
             raise
         except Exception as error:  # whatever a model's own code raises

@@ -31,16 +31,36 @@ class Enough(Exception):
 
 
 def run_model(model: nn.Module, batch: Batch) -> Any:
-    """Call the model on a batch, without a cache of keys and values where it has the option."""
+    """Call the model on a batch, without a cache of keys and values where it has the option.
+
+    An encoder-decoder that is given tokens alone reads them and writes them, as in training.
+    """
     options: dict[str, Any] = {}
     parameters = inspect.signature(model.forward).parameters
     if "use_cache" in parameters or getattr(getattr(model, "config", None), "use_cache", False) is True:
         options["use_cache"] = False
     if isinstance(batch, Mapping):
-        return model(**{**options, **batch})
+        given = {**options, **batch}
+        if set(batch) == {"input_ids"}:
+            given |= written(model, batch["input_ids"])
+        return model(**given)
     if isinstance(batch, Tensor):
         return model(batch, **options)
     return model(*batch, **options)
+
+
+def written(model: nn.Module, ids: Tensor) -> dict[str, Tensor]:
+    """What an encoder-decoder writes while it reads ids (n, length): the same, shifted by its start token.
+
+    Nothing for other models.
+    """
+    config = getattr(model, "config", None)
+    two_sided = getattr(config, "is_encoder_decoder", False)
+    if not two_sided or "decoder_input_ids" not in inspect.signature(model.forward).parameters:
+        return {}
+    starts = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "bos", "pad"))
+    start = next((s for s in starts if isinstance(s, int)), 0)
+    return {"decoder_input_ids": torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)}
 
 
 def small(batch: Batch, rows: int = 2, length: int = 8) -> Batch:

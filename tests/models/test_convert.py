@@ -9,6 +9,7 @@ from torch import nn
 from stl_algebra.errors import InvalidInput
 from stl_models import ConversionConfig, convert_
 from stl_models.composites.composite import Composite
+from stl_models.structure.tracing import run_model
 from stl_models.training.distillation import distil, split
 
 RECIPES = ("exact", "pivoted-low-rank", "shared-input", "neurons", "value-basis", "2:4")
@@ -244,3 +245,18 @@ def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
     report = convert_(model, ConversionConfig(ratio=1.8, held_out=0.3), data)
     assert report.ratios["core"] >= 1.8
     assert any("one block" in note for note in report.notes)
+
+
+def test_an_encoder_and_decoder_reads_a_window_and_writes_it():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=61, d_model=32, d_ff=64, num_layers=1, num_heads=2, d_kv=16, decoder_start_token_id=5
+    )
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    ids = torch.randint(6, 61, (3, 7))
+    shifted = torch.cat([torch.full((3, 1), 5), ids[:, :-1]], dim=1)
+    wanted = model(input_ids=ids, decoder_input_ids=shifted).logits
+    torch.testing.assert_close(run_model(model, {"input_ids": ids}).logits, wanted)
+    data = [{"input_ids": torch.randint(6, 61, (8, 16))} for _ in range(3)]
+    assert convert_(model, ConversionConfig(ratio=1.8), data).ratios["core"] >= 1.8

@@ -1,6 +1,5 @@
 """Walks modulo 2 that keep the rotation of the sides: the tensor and the symmetry never change."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
