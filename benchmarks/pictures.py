@@ -35,54 +35,78 @@ METHODS = {
     "2:4-wanda": ("2:4, Wanda", "^", 4),
     "low-rank-whitened": ("low rank, activation-aware", "v", 3),
 }
+#: File, figure, title, label, and the converted folder that was timed.
 PANELS = (
-    ("causal", "perplexity", "SmolLM2-135M-Instruct", "perplexity (lower is better)"),
-    ("encoder", "cosine", "all-MiniLM-L6-v2", "cosine with the dense model (higher is better)"),
-)
+    ("causal", "perplexity", "SmolLM2-135M-Instruct", "perplexity (lower is better)", "smollm2-135m-2x"),
+    (
+        "encoder", "cosine", "all-MiniLM-L6-v2", "cosine with dense (higher is better)", "minilm-2x"
+    ),
+)  # fmt: skip
 _NAME = re.compile(r"(?P<method>.+) at [\d.]+, repair (?P<repair>[\w-]+)(, (?P<steps>\d+) steps)?$")
 
 
-def points(document: dict[str, Any], figure: str) -> list[tuple[str, bool, float, float]]:
-    """(method, whether repaired, share of the multiplications, figure) of every entry that has them."""
+def points(document: dict[str, Any], figure: str) -> list[tuple[str, bool, dict[str, float], float]]:
+    """(method, whether repaired, shares left by kind, figure) of every entry that has them."""
     found = []
     for name, entry in document["results"].items():
         match = _NAME.match(name)
         if match is None or match["steps"] or figure not in entry or match["method"] not in METHODS:
             continue
         repaired = match["repair"] != "never"
-        found.append((match["method"], repaired, 1 / entry["ratios"]["core"], entry[figure]))
+        shares = {kind: 100 / entry["ratios"][kind] for kind in ("core", "everything")}
+        found.append((match["method"], repaired, shares, entry[figure]))
     return found
 
 
 def quality(folder: Path) -> Path:
-    """How good a whole model is against the multiplications left of its layers."""
-    canvas = Figure(figsize=(10, 4.2), layout="constrained")
-    for number, (stem, figure, title, label) in enumerate(PANELS):
+    """How good a whole model is against what is left of its layers: core, all operations, measured time."""
+    canvas = Figure(figsize=(10, 5), layout="constrained")
+    times = {}
+    if (folder / "time.json").exists():
+        times = json.loads((folder / "time.json").read_text("utf-8"))["results"]
+    handles: dict[str, Any] = {}
+    for number, (stem, figure, title, label, timed) in enumerate(PANELS):
         axes = canvas.add_subplot(1, 2, number + 1)
         document = json.loads((folder / f"{stem}.json").read_text("utf-8"))
-        seen: set[str] = set()
         own = []
-        for method, repaired, share, value in points(document, figure):
+        for method, repaired, shares, value in points(document, figure):
             words, marker, colour = METHODS[method]
             words += "" if repaired or method == "exact" else ", as published"
-            axes.plot(
-                100 * share, value, marker, color=PALETTE[colour], markersize=12 if marker == "*" else 8,
+            (handles[words],) = axes.plot(
+                shares["core"], value, marker, color=PALETTE[colour], markersize=12 if marker == "*" else 8,
                 markerfacecolor=PALETTE[colour] if repaired else "white",
-                label=None if words in seen else words,
             )  # fmt: skip
-            seen.add(words)
-            axes.annotate(f"{value:.3g}", (100 * share, value), (7, 5), textcoords="offset points")
-            if colour == 0:
-                own.append((100 * share, value))
+            axes.annotate(f"{value:.3g}", (shares["core"], value), (-2, 7), textcoords="offset points")
+            if colour != 0:
+                continue
+            own.append((shares["core"], value))
+            across = [shares["core"], shares["everything"]]
+            axes.plot(across, [value] * 2, color=PALETTE[0], linewidth=0.8, linestyle=":", zorder=0)
+            (handles["the same, all operations"],) = axes.plot(
+                shares["everything"], value, "|", color=PALETTE[0], markersize=12, markeredgewidth=2
+            )
         axes.plot(*zip(*sorted(own), strict=True), color=PALETTE[0], linewidth=1, zorder=0)
+        if f"time of {timed}" in times:
+            share = 100 / times[f"time of {timed}"]["measured_speedup"]
+            # Of the conversion at ratio 2, the leftmost of ours.
+            place = (share, min(own)[1])
+            (handles["the same, measured time of the model"],) = axes.plot(
+                *place, "x", color=PALETTE[0], markersize=9, markeredgewidth=2
+            )
+            axes.annotate(f"{share:.0f}%", place, (4, 7), textcoords="offset points")
         if "dense" in document["results"]:
             level = document["results"]["dense"][figure]
-            axes.axhline(level, color="#666666", linewidth=1, linestyle="--", label=f"dense, {level:.3g}")
+            handles["dense"] = axes.axhline(level, color="#666666", linewidth=1, linestyle="--")
+            axes.annotate(f"dense, {level:.3g}", (50, level), (0, -13), textcoords="offset points")
+        axes.axvline(100, color="#666666", linewidth=1)
         axes.set_title(title)
-        axes.set_xlabel("core multiplications left, % of the dense layers'")
+        axes.set_xlabel("left of the dense layers', %")
         axes.set_ylabel(label)
-        axes.set_xlim(left=46, right=84)
-        axes.legend(fontsize="small", frameon=False)
+        axes.set_xlim(left=44)
+        axes.margins(y=0.1)
+    canvas.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize="small", frameon=False
+    )
     return save_figure(canvas, folder / "quality.png")
 
 
