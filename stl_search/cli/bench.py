@@ -100,6 +100,7 @@ def layer(
     Example:
       stl-search bench layer results/frontier-4x4x4/encoders/4x4x4-r24.safetensors --shape 2048
     """
+    from stl_algebra.algorithms.scores import closed_form_scores
     from stl_kernels import load_peaks
     from stl_kernels.layers.costs import costs, neighbour_dependence_of
     from stl_kernels.speed.layer_bench import bench_layer
@@ -139,6 +140,12 @@ def layer(
         ratios = (f"{value:.2f}x" for value in (cost.core, cost.all, cost.weights))
         shown.add_row("x".join(map(str, shape)), dense, own, *speedups, *ratios)
     out.print(shown)
+    scores = closed_form_scores(algorithm)
+    out.print(
+        f"error: NMSE {scores.nmse:.3g} on {scores.tiles} tiles; rounding at {dtype} adds "
+        f"{max(r['error'] for r in results):.2g} of the norm.",
+        soft_wrap=True,
+    )
     out.print(
         "core: fewer multiplications of the core alone; all: with encoding and decoding; weights: numbers of "
         "the encoded weights over the dense ones.",
