@@ -34,7 +34,13 @@ nb_render_markdown_format = "myst"
 
 # Commands in pages are this environment's, print plainly and no wider than the page, and take two threads.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ |= {"NO_COLOR": "1", "COLUMNS": "84", "TTY_INTERACTIVE": "0", "OMP_NUM_THREADS": "2", "TQDM_DISABLE": "1"}
+os.environ |= {
+    "NO_COLOR": "1",
+    "COLUMNS": "84",
+    "TTY_INTERACTIVE": "0",
+    "OMP_NUM_THREADS": "2",
+    "TQDM_DISABLE": "1",
+}
 # Files of the repository that pages read: results, for the figures in the text.
 os.environ["STL_REPOSITORY"] = str(Path(__file__).parents[1])
 

@@ -17,6 +17,7 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.errors import InvalidInput, NothingFound
 from stl_algebra.progress import Progress
 from stl_search.frontier.winners import choose_winners, read_winners, write_winners
+from stl_search.matrices.names import DEFAULT_MATRICES
 from stl_search.matrices.pair import MatrixPair
 from stl_search.matrices.readers import load_matrices
 from stl_search.report.content import Content, collect
@@ -31,7 +32,6 @@ from stl_search.study.workers import State, search
 
 #: Seconds that a run takes when neither trials nor a budget are given.
 DEFAULT_BUDGET = 60.0
-DEFAULT_MATRICES = ("gaussian", "minilm")
 
 
 @dataclass(frozen=True)

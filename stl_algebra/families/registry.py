@@ -63,12 +63,21 @@ class Family:
     for_profiles: bool = False
 
 
-#: Modules that register families, in the order of every plan.
-_MODULES = ("fourier", "convolutions", "ungrouped", "strongest", "orbits")
+#: Modules that register families, and the names that they register, in the order of every plan.
+_MODULES: dict[str, tuple[str, ...]] = {
+    "fourier": ("fourier", "fourier-spectral", "fourier-power"),
+    "convolutions": ("convolutions",),
+    "ungrouped": ("known", "random"),
+    "strongest": ("strongest",),
+    "orbits": ("orbits",),
+}
 
 
 class _Families(Mapping[str, Family]):
-    """Name -> family; the modules that register them are imported on first use, because they take seconds."""
+    """Name -> family; modules are imported when a family is asked for, because they take seconds.
+
+    Names alone need no import.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Family] = {}
@@ -85,22 +94,18 @@ class _Families(Mapping[str, Family]):
             for module in _MODULES:
                 import_module(f"stl_algebra.families.{module}")
             # Somebody may have imported one of them before the others.
-            order = {f"stl_algebra.families.{module}": place for place, module in enumerate(_MODULES)}
-            entries = sorted(
-                self._known.values(),
-                key=lambda entry: order.get(".".join(entry.propose.__module__.split(".")[:3]), len(order)),
-            )
-            self._known = {entry.name: entry for entry in entries}
+            self._known = {name: self._known[name] for name in self}
         return self._known
 
     def __getitem__(self, name: str) -> Family:
         return self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        names = [name for registered in _MODULES.values() for name in registered]
+        return iter([*names, *(name for name in self._known if name not in names)])
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(list(iter(self)))
 
 
 FAMILIES = _Families()

@@ -14,10 +14,11 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.precision import PRECISIONS
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import command_line, echo_json, json_option, out
+from stl_search.cli.names import encoders_argument
 
 
 @click.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option(
     "--out", "path", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from rich.table import Table
 
 import stl_algebra
 from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
 from stl_algebra.published import read_encoders
-from stl_search.cli.common import echo_json, err, json_option, out, progress_bar
-from stl_search.judging.dtype_constants import as_json as constants_as_json
-from stl_search.judging.dtype_constants import measure
+from stl_search.cli.common import echo_json, err, json_option, out, progress_bar, table
+from stl_search.cli.names import encoders_argument
+
+if TYPE_CHECKING:
+    import torch
 
 
 @click.group()
@@ -34,6 +34,9 @@ def dtypes(write: bool) -> None:
     Example:
       stl-search bench dtypes
     """
+    from stl_search.judging.dtype_constants import as_json as constants_as_json
+    from stl_search.judging.dtype_constants import measure
+
     with err.status("measuring rounding"):
         document = constants_as_json(measure())
     if write:
@@ -61,6 +64,8 @@ class Shape(click.ParamType[tuple[int, int, int]]):
 
 
 def _torch_dtype(name: str) -> torch.dtype:
+    import torch
+
     dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
     if name not in dtypes:
         raise InvalidInput("dtype", expected=f"one of {', '.join(dtypes)}", got=name)
@@ -68,12 +73,14 @@ def _torch_dtype(name: str) -> torch.dtype:
 
 
 def _check_device(name: str) -> None:
+    import torch
+
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InvalidInput("device", expected="a device of this machine, such as cpu", got=name)
 
 
 @bench.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
 @click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
 @click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
@@ -93,6 +100,7 @@ def layer(
     Example:
       stl-search bench layer results/frontier-4x4x4/encoders/4x4x4-r24.safetensors --shape 2048
     """
+    from stl_algebra.algorithms.scores import closed_form_scores
     from stl_kernels import load_peaks
     from stl_kernels.layers.costs import costs, neighbour_dependence_of
     from stl_kernels.speed.layer_bench import bench_layer
@@ -124,15 +132,20 @@ def layer(
             ]
         )
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("N x K x M", "dense ms", "layer ms", "speedup", "predicted", "core", "all", "weights"):
-        table.add_column(column, justify="right")
+    columns = ("N x K x M", "dense ms", "layer ms", "speedup", "predicted", "core", "all", "weights")
+    shown = table("", columns, columns)
     for shape, r, cost in zip(shapes, results, said, strict=True):
         dense, own = (f"{1e3 * r[kind]['median_s']:.3g}" for kind in ("dense", "stl"))
         speedups = (f"{r[key]:.2f}x" for key in ("speedup", "predicted_speedup"))
         ratios = (f"{value:.2f}x" for value in (cost.core, cost.all, cost.weights))
-        table.add_row("x".join(map(str, shape)), dense, own, *speedups, *ratios)
-    out.print(table)
+        shown.add_row("x".join(map(str, shape)), dense, own, *speedups, *ratios)
+    out.print(shown)
+    scores = closed_form_scores(algorithm)
+    out.print(
+        f"error: NMSE {scores.nmse:.3g} on {scores.tiles} tiles; rounding at {dtype} adds "
+        f"{max(r['error'] for r in results):.2g} of the norm.",
+        soft_wrap=True,
+    )
     out.print(
         "core: fewer multiplications of the core alone; all: with encoding and decoding; weights: numbers of "
         "the encoded weights over the dense ones.",

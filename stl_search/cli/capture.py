@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from stl_models.activations import Captured, CaptureOptions, Labels
-from stl_models.activations import capture as run_capture
 from stl_search.cli.common import command_line, echo_json, json_option, out, progress_bar, table
 
-_DEFAULTS = CaptureOptions()
+if TYPE_CHECKING:
+    from stl_models.activations import Captured
 
 
 @click.command()
@@ -20,18 +20,18 @@ _DEFAULTS = CaptureOptions()
     "--text", type=click.Path(path_type=Path), required=True, help="UTF-8 text that the model reads."
 )
 @click.option(
-    "--layers", multiple=True, default=_DEFAULTS.layers, show_default=True,
+    "--layers", multiple=True, default=("*",), show_default=True,
     help='Shell patterns of layer names; "!lm_head" leaves one out.',
 )  # fmt: skip
 @click.option(
-    "--rows", type=int, default=_DEFAULTS.rows, show_default=True,
+    "--rows", type=int, default=512, show_default=True,
     help="Test rows to keep, and as many calibration rows.",
 )  # fmt: skip
 @click.option(
-    "--moment-rows", type=int, default=_DEFAULTS.moment_rows, show_default=True,
+    "--moment-rows", type=int, default=24_000, show_default=True,
     help="Rows that means and covariances are taken from.",
 )  # fmt: skip
-@click.option("--length", type=int, default=_DEFAULTS.length, show_default=True, help="Tokens per window.")
+@click.option("--length", type=int, default=128, show_default=True, help="Tokens per window.")
 @click.option("--licence", default="", help="Licence of model and text, stored with the file.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
@@ -60,6 +60,9 @@ def capture(
     Example:
       stl-search capture ./all-MiniLM-L6-v2 --text book.txt --layers '*.query' --out book.safetensors
     """
+    from stl_models.activations import CaptureOptions, Labels
+    from stl_models.activations import capture as run_capture
+
     options = CaptureOptions(layers, rows, moment_rows, length, seed)
     with progress_bar("capturing") as progress:
         made = run_capture(model, text, target, options, Labels(licence, command_line()), progress)

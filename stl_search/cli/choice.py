@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from stl_algebra.errors import InvalidInput
 from stl_algebra.precision import precision
-from stl_search.cli.common import echo_json, out
+from stl_search.cli.common import echo_json, out, table
 from stl_search.frontier.choosing import candidates
 
 
@@ -46,21 +44,18 @@ def print_choice(ratio: float, shape: str | None, device: str | None, dtype: str
         where = None if peaks is None else peaks.device
         echo_json({"ratio": ratio, "shape": sizes, "device": where, "dtype": dtype, "candidates": rows})
         return
-    table = Table(box=None, header_style="bold")
-    columns = ["name", "tile", "rank", "ratio", f"total {dtype}", "A", "weights", "activations"]
-    for column in [*columns, *(["predicted", "speedup"] if sizes else [])]:
-        table.add_column(
-            column, justify="left" if column in ("name", "tile") else "right", no_wrap=column == "name"
-        )
+    numbers = ["rank", "ratio", f"total {dtype}", "A", "weights", "activations"]
+    numbers += ["predicted", "speedup"] if sizes else []
+    shown = table("", ["name", "tile", *numbers], numbers)
     fastest = min((row["seconds"] for row in rows if "seconds" in row), default=None)
     for row in rows:
         times_ = [f"{row['seconds'] * 1e3:.3g} ms", f"{row['speedup']:.2f}"] if "seconds" in row else []
-        table.add_row(
+        shown.add_row(
             row["name"], row["tile"], str(row["rank"]), f"{row['ratio']:.2f}", f"{row['total']:.4g}",
             f"{row['amplification']:.3g}", f"{row['weights']:.2f}x", f"{row['activations']:.2f}x", *times_,
             style="bold" if fastest is not None and row["seconds"] == fastest else "",
         )  # fmt: skip
-    out.print(table)
+    out.print(shown)
     best = rows[0]
     out.print(f"least error: {best['name']}, total {best['total']:.4g}", soft_wrap=True)
     if fastest is not None and peaks is not None:

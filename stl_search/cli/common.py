@@ -5,48 +5,59 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import progress as bars
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from click.shell_completion import CompletionItem
 
-from stl_algebra.errors import StlError
-from stl_algebra.progress import Progress
+from stl_algebra.errors import InvalidInput, StlError
+from stl_search.cli.names import precisions
+from stl_search.cli.terminal import err, out, progress_bar, table
 from stl_search.study.urls import without_password
 
 if TYPE_CHECKING:
     from stl_search.report.content import Content
 
-#: Tables and results go to stdout, progress to stderr.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False)
+__all__ = [
+    "Duration",
+    "Group",
+    "command_line",
+    "conclude",
+    "dtype_option",
+    "echo_json",
+    "err",
+    "going_on_later",
+    "json_option",
+    "out",
+    "patience_option",
+    "progress_bar",
+    "table",
+]
+
+
+#: Where the root remembers that JSON is wanted.
+_JSON = "stl_search.json"
 
 
 class Group(click.Group):
     """A command group that loads a command when it is asked for, and turns our errors into one line.
 
     Commands come as name -> (module below `stl_search.cli`, one line for the list): importing them all would
-    take seconds before the first word of help.
+    take seconds before the first word of help. They come in sections, each with its heading.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, sections: Mapping[str, Mapping[str, tuple[str, str]]] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.lazy = dict(lazy or {})
+        self.sections = sections or {}
+        self.lazy = {name: entry for part in self.sections.values() for name, entry in part.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the table."""
@@ -63,43 +74,56 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing one."""
-        if not self.lazy:
-            super().format_commands(ctx, formatter)
-            return
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.lazy.items()])
+        widest = max(map(len, self.lazy))
+        for heading, part in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), line) for name, (_, line) in part.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands with their lines, and options; nothing is imported for them."""
+        names = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in self.lazy.items()
+            if name.startswith(incomplete)
+        ]
+        # Past click's own, which would import every command for its help.
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remembers that JSON is wanted, for errors that come before the command knows."""
+        if ctx.parent is None:
+            ctx.meta[_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error of ours ends it with the error's exit code."""
+        if ctx.parent is not None:
+            return super().invoke(ctx)
         try:
             return super().invoke(ctx)
         except StlError as error:
-            click.echo("error: " + " ".join(str(error).split()), err=True)
+            message = " ".join(str(error).split())
+            if ctx.meta[_JSON]:
+                echo_json(_failure(error, message, error.exit_code))
+            click.echo(f"error: {message}", err=True)
             ctx.exit(error.exit_code)
-        except BrokenPipeError:
-            ctx.exit(1)
+        except click.ClickException as error:
+            if ctx.meta[_JSON]:
+                echo_json(_failure(error, error.format_message(), error.exit_code))
+            raise
 
 
-@contextlib.contextmanager
-def progress_bar(label: str, *, remaining: bool = False) -> Iterator[Progress]:
-    """A bar on stderr; yields (what, done, of) -> None. The time that remains, for steps of one length."""
-    with bars.Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=32),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        *([TextColumn("left"), TimeRemainingColumn()] if remaining else []),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    ) as bar:
-        task = bar.add_task(label, total=None)
-
-        def step(what: str, done: int, of: int) -> None:
-            bar.update(task, description=f"{label} · {what}", completed=done, total=of)
-
-        yield step
+def _failure(error: Exception, message: str, exit_code: int) -> dict[str, Any]:
+    """What `--json` prints in the place of a result: the schema "error"."""
+    parts = {}
+    if isinstance(error, InvalidInput):
+        parts = {
+            "argument": error.argument,
+            "expected": error.expected,
+            "got": str(error.got),
+            "hint": error.hint,
+        }
+    return {"error": {"kind": type(error).__name__, "message": message, "exit_code": exit_code, **parts}}
 
 
 @contextlib.contextmanager
@@ -112,17 +136,17 @@ def going_on_later() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def table(title: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:
-    """A plain table: bold heads, no frame; columns of `numbers` to the right."""
-    made = Table(title=title or None, box=None, header_style="bold", title_justify="left")
-    for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left")
-    return made
-
-
 def echo_json(value: Any) -> None:
-    """Print a JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2))
+    """Print a JSON document on stdout; JSON has no numbers that are not finite: null stands for them."""
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def command_line() -> str:
@@ -152,9 +176,18 @@ patience_option = click.option(
     show_default=True,
     help="How long the storage may be away before the command gives up.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON on stdout and nothing else; `stl-search schema` describes it.",
+)
 dtype_option = click.option(
-    "--dtype", default="bf16", show_default=True, help="bf16, fp16, tf32 or fp32: whose rounding counts."
+    "--dtype",
+    default="bf16",
+    show_default=True,
+    help="bf16, fp16, tf32 or fp32: whose rounding counts.",
+    shell_complete=precisions,
 )
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
-from stl_search.cli.common import command_line, echo_json, err, json_option, out, progress_bar
+from stl_search.cli.common import command_line, echo_json, err, json_option, out, progress_bar, table
 
 if TYPE_CHECKING:
     from stl_models.planning.plan import Plan
@@ -124,18 +123,15 @@ def convert(
 
 def show_plan(plan: Plan) -> None:
     """The plan as a table."""
-    table = Table(box=None, header_style="bold")
-    for column in ("layer", "K x M", "dense", "core", "all", "dense ms", "new ms", "verdict"):
-        table.add_column(
-            column, justify="left" if column in ("layer", "verdict") else "right", overflow="fold"
-        )
+    numbers = ("K x M", "dense", "core", "all", "dense ms", "new ms")
+    shown = table("", ("layer", *numbers, "verdict"), numbers)
     for row in plan.rows:
         times = ("", "") if row.seconds is None else tuple(f"{1e3 * s:.3g}" for s in row.seconds)
-        table.add_row(
+        shown.add_row(
             row.name, f"{row.shape[0]} x {row.shape[1]}", f"{row.dense:.4g}", f"{row.core:.4g}",
             f"{row.everything:.4g}", *times, row.verdict,
         )  # fmt: skip
-    out.print(table)
+    out.print(shown)
     for name, why in plan.structure.left.items():
         out.print(f"left alone: {name} ({why})", soft_wrap=True)
     for line in (*plan.notes, *(f"problem: {p}" for p in plan.problems)):

@@ -15,13 +15,11 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.published import encoders_file, published
 from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
-from stl_search.frontier.winners import encoders_path, read_winners
-from stl_search.trials.descent import Descent
-from stl_search.trials.descent import descend as ranks_of
+from stl_search.cli.names import tiles as tile_names
 
 
 @click.command()
-@click.argument("tile")
+@click.argument("tile", shell_complete=tile_names)
 @click.option("--lowest", type=click.IntRange(min=1), required=True, help="The last rank.")
 @click.option("--highest", type=click.IntRange(min=2), help="Where to start; the exact rank by default.")
 @click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True)
@@ -51,6 +49,10 @@ def descend(
     Example:
       stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
     """
+    from stl_search.frontier.winners import encoders_path, read_winners
+    from stl_search.trials.descent import Descent
+    from stl_search.trials.descent import descend as ranks_of
+
     form = TileFormat.parse(tile)
     exact = exact_algorithm(form)
     known: dict[int, list[BilinearAlgorithm]] = {exact.rank: [exact, companion(exact)]}

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
-from stl_algebra.algorithms.scores import closed_form_scores
-from stl_algebra.published import read_encoders
-from stl_search.cli.common import dtype_option, echo_json, json_option, out, progress_bar
-from stl_search.judging.evaluation import Row
-from stl_search.judging.evaluation import evaluate as run_evaluation
-from stl_search.matrices.readers import MATRICES_HELP, load_matrices
+from stl_search.cli.common import dtype_option, echo_json, json_option, out, progress_bar, table
+from stl_search.cli.names import encoders_argument
+from stl_search.cli.names import matrices as matrix_names
+from stl_search.matrices.names import MATRICES_HELP
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from stl_search.judging.evaluation import Row
 
 
 @click.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option(
-    "--matrices", multiple=True, default=("random", "minilm"), show_default=True, help=MATRICES_HELP
-)
+    "--matrices", multiple=True, default=("random", "minilm"), show_default=True, help=MATRICES_HELP,
+    shell_complete=matrix_names,
+)  # fmt: skip
 @dtype_option
 @json_option
 def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: bool) -> None:
@@ -29,6 +33,11 @@ def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: boo
     Example:
       stl-search evaluate results/s3/encoders/4x4x4-r32.safetensors --matrices minilm
     """
+    from stl_algebra.algorithms.scores import closed_form_scores
+    from stl_algebra.published import read_encoders
+    from stl_search.judging.evaluation import evaluate as run_evaluation
+    from stl_search.matrices.readers import load_matrices
+
     algorithm = read_encoders(encoders).judged.algorithm
     pairs = [p for spec in dict.fromkeys(matrices) for p in load_matrices(spec)]
     scores = closed_form_scores(algorithm)
@@ -51,13 +60,11 @@ def evaluate(encoders: Path, matrices: tuple[str, ...], dtype: str, as_json: boo
 
 
 def _table(title: str, rows: list[Row]) -> Table:
-    table = Table(title=title, box=None, header_style="bold", title_justify="left")
-    table.add_column("method")
-    for column in ("ratio", "NMSE", "spectral", "total"):
-        table.add_column(column, justify="right")
+    numbers = ("ratio", "NMSE", "spectral", "total")
+    shown = table(title, ("method", *numbers), numbers)
     for r in sorted(rows, key=lambda r: r.total):
         style = "bold" if r.kind == "encoders" else ""
-        table.add_row(
+        shown.add_row(
             r.method, f"{r.ratio:.2f}", f"{r.nmse:.4g}", f"{r.spectral:.4g}", f"{r.total:.4g}", style=style
         )
-    return table
+    return shown

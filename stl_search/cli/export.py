@@ -10,11 +10,12 @@ from stl_algebra.factor_files import SUFFIXES, write_factors
 from stl_algebra.factor_files.write import CONVENTIONS
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import out
+from stl_search.cli.names import encoders_argument
 from stl_search.pictures.files import IMAGES, save_figure
 
 
 @click.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option(
     "--to",
     "target",

@@ -21,6 +21,9 @@ from stl_algebra.exact.symmetries import NAMED_SYMMETRIES
 from stl_algebra.files import check_writable, write_atomically
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, progress_bar
+from stl_search.cli.names import encoders as encoders_names
+from stl_search.cli.names import symmetries as symmetry_names
+from stl_search.cli.names import tiles as tile_names
 
 if TYPE_CHECKING:
     from stl_algebra.families.orbits.generated import GeneratedSymmetry
@@ -52,16 +55,20 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
       stl-search find 4x4x4 --symmetry rational-48 --budget 10m
     """
 )
-@click.argument("tile")
+@click.argument("tile", shell_complete=tile_names)
 @click.option("--rank", type=int, help="Stop here. Default: one below the best that the package has.")
 @click.option("--budget", type=Duration(), default=60.0, show_default="60s", help="Time to spend.")
 @click.option("--method", type=click.Choice(list(METHODS)), default="flips", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), help="A file whose algorithm walks begin with."
-)
-@click.option("--symmetry", help="A symmetry that the algorithm has: a name, generators, a group or a file.")
+    "--from", "source", type=click.Path(path_type=Path), help="A file whose algorithm walks begin with.",
+    shell_complete=encoders_names,
+)  # fmt: skip
+@click.option(
+    "--symmetry", help="A symmetry that the algorithm has: a name, generators, a group or a file.",
+    shell_complete=symmetry_names,
+)  # fmt: skip
 @click.option(
     "--orbits", help='Sizes of its orbits, "32+16". Default: those of a named symmetry, else drawn.'
 )

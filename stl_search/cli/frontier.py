@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.table import Table
 
 from stl_algebra.algorithms.tile import as_tile
 from stl_algebra.errors import InvalidInput
-from stl_search.cli.common import dtype_option, echo_json, json_option, out
+from stl_search.cli.common import dtype_option, echo_json, json_option, out, table
+from stl_search.cli.names import families as family_names
+from stl_search.cli.names import groups as group_names
+from stl_search.cli.names import tiles as tile_names
 from stl_search.frontier.listing import Wanted, listed
 
 _ORIGINS = {
@@ -38,9 +40,27 @@ _ORIGINS = {
 @click.option(
     "--device", help="With --ratio and --shape: cpu or cuda as measured here, or a GPU of the table, as h200."
 )
-@click.option("--tile", "tiles", multiple=True, help='Only this format, "4" or "4x4x2"; repeatable.')
-@click.option("--family", "families", multiple=True, help="Only what this family made; repeatable.")
-@click.option("--group", "groups", multiple=True, help="Only what was made from this group; repeatable.")
+@click.option(
+    "--tile",
+    "tiles",
+    multiple=True,
+    help='Only this format, "4" or "4x4x2"; repeatable.',
+    shell_complete=tile_names,
+)
+@click.option(
+    "--family",
+    "families",
+    multiple=True,
+    help="Only what this family made; repeatable.",
+    shell_complete=family_names,
+)
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    help="Only what was made from this group; repeatable.",
+    shell_complete=group_names,
+)
 @click.option("--least-ratio", type=float, default=0.0, help="Only what saves at least so many times.")
 @click.option("--total", type=float, default=float("inf"), help="Only up to this total at the dtype.")
 @click.option("--proven", is_flag=True, help="Only what is exact.")
@@ -106,19 +126,18 @@ def frontier(
         raise InvalidInput(
             "folder", expected="encoders files", got=f"none{kind} in {', '.join(map(str, roots))}"
         )
-    table = Table(box=None, header_style="bold")
-    for column in ("tile", "tiles", "rank", "ratio", "NMSE", "A", f"total {dtype}", "exact", "name"):
-        table.add_column(column, justify="left" if column in ("tile", "tiles", "name", "exact") else "right")
+    numbers = ("rank", "ratio", "NMSE", "A", f"total {dtype}")
+    shown = table("", ("tile", "tiles", *numbers, "exact", "name"), numbers)
     made = []
     for row in kept:
-        table.add_row(
+        shown.add_row(
             row["tile"], row["tiles"], str(row["rank"]), f"{row['ratio']:.2f}",
             f"{row['nmse_white' if row['tiles'] == 'white' else 'nmse_profile']:.4g}",
             f"{row['amplification']:.4g}", f"{row['total']:.4g}", "yes" if row["exact"] else "", row["name"],
         )  # fmt: skip
         if commands:
             made.append((f"{row['tile']}-r{row['rank']}", row["command"] or "not recorded"))
-    out.print(table)
+    out.print(shown)
     for name, command in made:
         out.print(f"{name}: {command}", markup=False, soft_wrap=True)
     if into is not None:
@@ -144,9 +163,8 @@ def _print_exact_table(as_json: bool) -> None:
     if as_json:
         echo_json({"source_of_best_known": known["source"], "as_of": known["date"], "rows": rows})
         return
-    grid = Table(box=None, header_style="bold")
-    for column in ("tile", "nkm", "rank", "best known", "gap", "exact over", "A", "origin"):
-        grid.add_column(column, justify="left" if column in ("tile", "exact over", "origin") else "right")
+    numbers = ("nkm", "rank", "best known", "gap", "A")
+    grid = table("", ("tile", "nkm", "rank", "best known", "gap", "exact over", "A", "origin"), numbers)
     for row in rows:
         best = str(row["best_known"])
         origin = " ".join([_ORIGINS.get(row["origin"], row["origin"]), *row["parts"]])

@@ -23,6 +23,7 @@ from stl_algebra.groups.words import letters, words
 from stl_algebra.representations import RealType, character_table, complex_irreps, real_irreps
 from stl_algebra.representations.character_values import exact_character_table
 from stl_search.cli.common import echo_json, json_option, out, table
+from stl_search.cli.names import groups as group_names
 
 #: Subgroups that `group` looks for before it says that there are too many: seconds.
 _MOST_SUBGROUPS = 5000
@@ -32,7 +33,7 @@ _MOST_ROWS, _MOST_COLUMNS = 80, 60
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=group_names)
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),

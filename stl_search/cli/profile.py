@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stl_algebra.algorithms.profile import Profile
 from stl_algebra.files import write_atomically
 from stl_search.cli.common import command_line, echo_json, json_option, out, table
-from stl_search.matrices.readers import MATRICES_HELP
-from stl_search.matrices.sorting import layer_profile, mean_profile
-from stl_search.runs import load_pairs
+from stl_search.cli.names import matrices as matrix_names
+from stl_search.matrices.names import MATRICES_HELP
+
+if TYPE_CHECKING:
+    from stl_algebra.algorithms.profile import Profile
 
 
 @click.command()
 @click.option(
     "--matrices", multiple=True, default=("minilm",), show_default=True,
-    help="Layers whose mean profile it is; repeatable. " + MATRICES_HELP,
+    help="Layers whose mean profile it is; repeatable. " + MATRICES_HELP, shell_complete=matrix_names,
 )  # fmt: skip
 @click.option("--beside", multiple=True, help="Layers that are measured and do not count in the mean.")
 @click.option(
@@ -36,6 +37,9 @@ def profile(
     Example:
       stl-search profile --matrices minilm --k 4
     """
+    from stl_search.matrices.sorting import layer_profile, mean_profile
+    from stl_search.runs import load_pairs
+
     pairs, others = load_pairs(matrices), load_pairs(beside)
     found = mean_profile(pairs, k)
     document: dict[str, Any] = {

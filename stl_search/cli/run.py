@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from stl_algebra.errors import InvalidInput
-from stl_algebra.groups.isomorphism import one_of_each_type
 from stl_search.cli.common import (
     Duration,
     command_line,
@@ -18,22 +17,28 @@ from stl_search.cli.common import (
     patience_option,
     progress_bar,
 )
-from stl_search.judging.baselines import BASELINES
-from stl_search.matrices.readers import MATRICES_HELP
-from stl_search.runs import DEFAULT_BUDGET, DEFAULT_MATRICES, default_folder, load_pairs, search_and_report
-from stl_search.study.plan import Settings
-from stl_search.study.run_folder import Run
+from stl_search.cli.names import families as family_names
+from stl_search.cli.names import groups as group_names
+from stl_search.cli.names import matrices as matrix_names
+from stl_search.cli.names import tiles as tile_names
+from stl_search.matrices.names import DEFAULT_MATRICES, MATRICES_HELP
 from stl_search.study.strategies.base import STRATEGIES
 from stl_search.study.urls import without_password
 
 
 @click.command()
 @click.option(
-    "--group", "groups", multiple=True, help="A group; repeat for several. See `stl-search groups`."
+    "--group", "groups", multiple=True, help="A group; repeat for several. See `stl-search groups`.",
+    shell_complete=group_names,
+)  # fmt: skip
+@click.option(
+    "--tile", default="4", show_default=True, help='Tile format: "4" or "4x4x2".', shell_complete=tile_names
 )
-@click.option("--tile", default="4", show_default=True, help='Tile format: "4" or "4x4x2".')
 @click.option("--rank", type=int, required=True, help="Products per tile triple.")
-@click.option("--family", "families", multiple=True, help="Families to use; all by default.")
+@click.option(
+    "--family", "families", multiple=True, help="Families to use; all by default.",
+    shell_complete=family_names,
+)  # fmt: skip
 @dtype_option
 @click.option(
     "--profile",
@@ -46,6 +51,7 @@ from stl_search.study.urls import without_password
     default=DEFAULT_MATRICES,
     show_default=True,
     help="What to score on; repeatable. " + MATRICES_HELP,
+    shell_complete=matrix_names,
 )
 @click.option("--trials", type=click.IntRange(min=1), help="Work off this many entries of the plan.")
 @click.option(
@@ -100,6 +106,12 @@ def run(
     Example:
       stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --budget 120s --out results/s3
     """
+    from stl_algebra.groups.isomorphism import one_of_each_type
+    from stl_search.judging.baselines import BASELINES
+    from stl_search.runs import DEFAULT_BUDGET, default_folder, load_pairs, search_and_report
+    from stl_search.study.plan import Settings
+    from stl_search.study.run_folder import Run
+
     if trials is not None and budget is not None:
         raise InvalidInput("trials, budget", expected="one of them", got="both")
     settings = Settings(groups, tile, rank, dtype, seed, families, profile)

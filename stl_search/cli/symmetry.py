@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
-from stl_algebra.families.orbits.stabiliser import Stabiliser, stabiliser
-from stl_algebra.groups import small_group_number, standard_names
-from stl_algebra.groups.group import FiniteGroup
-from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, json_option, out
+from stl_search.cli.names import encoders_argument
 from stl_search.pictures.files import check_picture_path, save_figure
+
+if TYPE_CHECKING:
+    from stl_algebra.families.orbits.stabiliser import Stabiliser
+    from stl_algebra.groups import FiniteGroup
 
 
 @click.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option(
     "--picture", type=click.Path(path_type=Path), help="Also draw the products by orbit: a .svg or .png file."
 )
@@ -33,6 +34,9 @@ def symmetry(encoders: Path, picture: Path | None, as_json: bool) -> None:
       stl-search symmetry 4x4x4-r48
       stl-search symmetry 4x4x4-r48 --picture orbits.svg
     """
+    from stl_algebra.families.orbits.stabiliser import stabiliser
+    from stl_algebra.published import read_encoders
+
     if picture is not None:
         # matplotlib takes a while to load and only pictures need it.
         from stl_search.pictures.products import orbits_picture
@@ -96,6 +100,10 @@ def _described(group: FiniteGroup | None, order: int) -> dict[str, object]:
     """Order, names and what tells groups of one order apart."""
     if group is None:
         return {"order": order, "names": []}
+    import numpy as np
+
+    from stl_algebra.groups import small_group_number, standard_names
+
     number = small_group_number(group)
     return {
         "order": order,

@@ -16,6 +16,8 @@ from stl_algebra.representations import real_irreps
 from stl_algebra.triples.census import COMPLETE_BELOW, census
 from stl_algebra.triples.realises import DEFAULT_NODES, Realisation, realises
 from stl_search.cli.common import echo_json, json_option, out, progress_bar, table
+from stl_search.cli.names import groups as group_names
+from stl_search.cli.names import tiles as tile_names
 
 #: Nodes of an enumeration within a census, where hundreds are made.
 _CENSUS_NODES = 20_000
@@ -38,8 +40,10 @@ class Orders(click.ParamType[tuple[int, int]]):
 
 
 @click.command()
-@click.argument("group", required=False)
-@click.option("--tile", default="2", show_default=True, help='Tile format: "4" or "4x4x2".')
+@click.argument("group", required=False, shell_complete=group_names)
+@click.option(
+    "--tile", default="2", show_default=True, help='Tile format: "4" or "4x4x2".', shell_complete=tile_names
+)
 @click.option(
     "--nodes", type=click.IntRange(min=0), help="Most nodes of the complete enumeration of subsets."
 )

@@ -9,9 +9,11 @@ from stl_search.cli.common import Group
 
 @click.group(
     cls=Group,
-    lazy={
-        "vision": ("train_vision", "Train an image classifier from nothing, dense or with STL layers."),
-        "lm": ("train_lm", "Fine-tune a causal language model with STL layers, 2:4 or LoRA."),
+    sections={
+        "Commands": {
+            "vision": ("train_vision", "Train an image classifier from nothing, dense or with STL layers."),
+            "lm": ("train_lm", "Fine-tune a causal language model with STL layers, 2:4 or LoRA."),
+        }
     },
 )
 def train() -> None:

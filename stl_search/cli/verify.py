@@ -12,10 +12,11 @@ from stl_algebra.algorithms.verify import RINGS, holds_over
 from stl_algebra.algorithms.verify import verify as verify_exactly
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, json_option, out
+from stl_search.cli.names import encoders_argument
 
 
 @click.command()
-@click.argument("encoders", type=click.Path(path_type=Path))
+@encoders_argument
 @click.option("--ring", type=click.Choice(RINGS), help="Ask for this ring alone, not for the smallest.")
 @json_option
 def verify(encoders: Path, ring: str | None, as_json: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stl_search.cli.common import Duration, command_line, echo_json, err, json_option, out, patience_option
-from stl_search.study.workers import State, join
+
+if TYPE_CHECKING:
+    from stl_search.study.workers import State
 
 
 @click.command()
@@ -42,6 +45,8 @@ def worker(
     Example:
       stl-search worker --storage postgresql://me@host/search --study stl-0123456789abcdef --jobs 8
     """
+    from stl_search.study.workers import join
+
     folder = folder or Path("results") / name
     last = 0
 

@@ -34,7 +34,7 @@ def _ill_conditioned(rng: np.random.Generator, rows: int, columns: int) -> Array
     return out
 
 
-#: Random ensembles: both X and W are drawn from them.
+#: Random ensembles: both X and W are drawn from them. `names` has their names, for who only shows them.
 ENSEMBLES: dict[str, tuple[str, Ensemble]] = {
     "gaussian": ("independent standard normal entries", lambda g, r, c: g.normal(size=(r, c))),
     "rademacher": ("independent signs", lambda g, r, c: g.choice([-1.0, 1.0], size=(r, c))),

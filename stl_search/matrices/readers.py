@@ -17,18 +17,8 @@ from safetensors import SafetensorError, safe_open
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.moments import PACKED, Moments
 from stl_search.matrices.ensembles import CALIBRATION_ROWS, ENSEMBLES, random_pair
+from stl_search.matrices.names import BUNDLED
 from stl_search.matrices.pair import MatrixPair, _checked, make_pair
-
-#: Captures that ship with the package, by name.
-BUNDLED = {"minilm": "data/minilm.safetensors"}
-
-
-#: What `--matrices` takes, for help texts.
-MATRICES_HELP = (
-    f"Ensembles: {', '.join(ENSEMBLES)}; all of them: random; bundled layers: {', '.join(BUNDLED)}; "
-    "files: .npz or .safetensors with arrays x (N, K) and w (K, M), or NAME.x and NAME.w; X.npy,W.npy; "
-    "W.npy (Gaussian X)."
-)
 
 
 def load_matrices(spec: str, size: int = 512, seed: int = 0) -> list[MatrixPair]:
