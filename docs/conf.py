@@ -32,11 +32,11 @@ nb_merge_streams = True
 # Tables that cells make are tables.
 nb_render_markdown_format = "myst"
 
-# Commands in pages are this environment's, print plainly and no wider than the page, and take two threads.
+# Commands in pages are this environment's, print plainly, and take two threads.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ |= {
     "NO_COLOR": "1",
-    "COLUMNS": "84",
+    "COLUMNS": "100",
     "TTY_INTERACTIVE": "0",
     "OMP_NUM_THREADS": "2",
     "TQDM_DISABLE": "1",
