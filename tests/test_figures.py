@@ -1,4 +1,4 @@
-"""Figures in README are those of the files that they come from, to the digits that are shown."""
+"""Figures in README and on the page on training are those of the files that they come from, to the digits that are shown."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = README + (ROOT / "docs/training.md").read_text(encoding="utf-8")
 
 
 def scores(kind):
@@ -41,21 +42,40 @@ def speedup(shape):
     )  # fmt: skip
 
 
-#: Words of README with the figures in groups, and where those come from.
+def training():
+    return json.loads((ROOT / "results/training/cifar10.json").read_text(encoding="utf-8"))["summary"]
+
+
+def accuracies(*arms):
+    return tuple(100 * training()[arm]["accuracy"] for arm in arms)
+
+
+def perplexities(arm):
+    document = json.loads((ROOT / "results/training/fine-tuning.json").read_text(encoding="utf-8"))
+    return next((one["before"], one["after"]) for one in document["summary"] if one["arm"] == arm)
+
+
+#: Words with the figures in groups, and where those come from.
 FIGURES = [
     (r"rank 32 errs by (\.\d+) to (\.\d+)", of_rank_32),
     (r"low rank on exact tiles by (\.\d+) to (\.\d+)", of_low_rank_on_tiles),
     (r"Sorted features bring rank 32 to (\.\d+) there", of_sorted_features),
     (r"took 1 / ([\d.]+) of the dense product's time at 4096\^3", lambda: (speedup([4096] * 3),)),
+    (r"starts at ([\d.]+) and ends at ([\d.]+); a fixed", lambda: perplexities("converted at ratio 2")),
+    (r"starts at (\d+) and ends at ([\d.]+)\. Weights", lambda: perplexities("2:4, Wanda's mask")),
+    (
+        r"ends at ([\d.]+), below the dense model's ([\d.]+):",
+        lambda: perplexities("LoRA, rank 8, on the exact model")[::-1],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("words", "source"), FIGURES, ids=[source.__name__ for _, source in FIGURES])
+@pytest.mark.parametrize(("words", "source"), FIGURES, ids=[words[:30] for words, _ in FIGURES])
 def test_a_figure_is_that_of_its_file(words, source):
-    match = re.search(words.replace(" ", r"\s+"), README)
+    match = re.search(words.replace(" ", r"\s+"), TEXTS)
     assert match is not None, words
     for shown, value in zip(match.groups(), source(), strict=True):
-        digits = len(shown.split(".")[1])
+        digits = len(shown.partition(".")[2])
         assert round(value, digits) == float(shown), (shown, value)
 
 

@@ -7,8 +7,10 @@ that only what lies between two neighbouring layers is seen, and all blocks are 
 * An MLP: channel i of a layer reaches channel i alone of the next layer, and the map is not linear, or two
   layers reach it (a gated MLP).
 * Values of attention: channel c reaches one channel in each head of its group, linearly. With one token's
-values
-  set to 1 and all others to 0, a head's channels all show that token's weight: equal channels are one head.
+  values set to 1 and all others to 0, a head's channels all show that token's weight: equal channels are one
+  head.
+
+What anything else reads too, another layer or the model's output, is no such pair.
 
 Nothing is asked of names. Where a model hides its structure (fused projections), nothing is found, and the
 recipes for single layers apply.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,6 +79,8 @@ class Prober:
     def __init__(self, model: nn.Module, names: list[str], run: Callable[[], Any]) -> None:
         self.model, self.names, self.run = model, names, run
         self.widths: dict[str, int] = {}
+        # Whether the last run's poison reached what the model returns, past all layers.
+        self.escaped = False
         self.clean = self._run({}, None)
 
     def _run(self, change: dict[str, Hook], restore: dict[str, Tensor] | None) -> dict[str, Tensor]:
@@ -103,7 +107,7 @@ class Prober:
             handles.append(module.register_forward_pre_hook(before(name)))
             handles.append(module.register_forward_hook(after(name)))
         with hooked(handles), at_rest(self.model):
-            self.run()
+            self.escaped = _holds_nan(self.run())
         return inputs
 
     def poisoned(self, layers: list[str], channels: Callable[[int], Tensor]) -> dict[str, Tensor]:
@@ -122,9 +126,23 @@ class Prober:
         inputs = self._run(dict.fromkeys(layers, poison), self.clean)
         return {n: x.reshape(-1, x.shape[-1]).isnan().any(0).cpu() for n, x in inputs.items()}
 
+    def feeds_only(self, source: str, target: str) -> bool:
+        """Whether nothing but the target reads the source's output: then its channels may be left out."""
+        reached = self.poisoned([source], lambda width: torch.ones(width, dtype=torch.bool))
+        return not self.escaped and all(name == target for name, mask in reached.items() if mask.any())
+
     def responses(self, layers: list[str], hook: Hook) -> dict[str, Tensor]:
         """Inputs of all layers with the outputs of some changed."""
         return self._run(dict.fromkeys(layers, hook), self.clean)
+
+
+def _holds_nan(output: Any) -> bool:
+    """Whether a model's output, a tensor or tensors in containers, holds NaN."""
+    if isinstance(output, Tensor):
+        return output.is_floating_point() and bool(output.isnan().any())
+    if isinstance(output, Mapping):
+        return any(map(_holds_nan, output.values()))
+    return isinstance(output, (tuple, list)) and any(map(_holds_nan, output))
 
 
 def find_pairs(
@@ -194,7 +212,10 @@ def _reached(prober: Prober, names: list[str], layers: list[str]) -> list[tuple[
     return [
         (s, t, codes[s])
         for s, t in found
-        if single[s].all() and torch.equal(torch.unique(codes[s]), torch.arange(prober.widths[s]))
+        if single[s].all()
+        and torch.equal(torch.unique(codes[s]), torch.arange(prober.widths[s]))
+        # As queries that are also multiplied into something else are read twice.
+        and prober.feeds_only(s, t)
     ]
 
 

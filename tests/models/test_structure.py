@@ -69,6 +69,32 @@ def test_fused_projections_are_not_taken_for_values(batches):
     assert not any(n.endswith("c_fc") for n in seen.residual)
 
 
+class ReadTwice(nn.Module):
+    """Hidden channels that `down` reads one by one, and that something else reads too."""
+
+    def __init__(self, also):
+        super().__init__()
+        self.up, self.down, self.other = nn.Linear(16, 32), nn.Linear(32, 8), nn.Linear(32, 8)
+        self.also = also
+
+    def forward(self, x):
+        hidden = self.up(x).relu()
+        y = self.down(hidden)
+        if self.also == "a layer":
+            return y + self.other(hidden.flip(-1).cumsum(-1))
+        return (y, hidden) if self.also == "the output" else y
+
+
+@pytest.mark.parametrize("also", ["nothing", "a layer", "the output"])
+def test_channels_that_something_else_reads_are_no_neurons(also):
+    torch.manual_seed(0)
+    model = ReadTwice(also)
+    layers = ["up", "down", *(["other"] if also == "a layer" else [])]
+    neurons, values = find_pairs(model, layers, torch.randn(4, 16))
+    assert not values
+    assert names_of(neurons) == ({("up", "down")} if also == "nothing" else set())
+
+
 def test_a_plain_network_without_blocks():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 8))
