@@ -25,6 +25,7 @@ from stl_kernels.speed.timing import environment
 from stl_models.training.language import LanguageRecipe
 from stl_models.training.parameters import Rates
 from stl_models.tuning import Texts, tune_folder
+from stl_search.pictures.style import PALETTE
 
 ARMS: dict[str, dict[str, Any]] = {
     "converted at ratio 2": {"method": "converted", "lr": 2e-5},
@@ -56,9 +57,10 @@ def draw(document: dict[str, Any]) -> bytes:
 
     figure = Figure(figsize=(6, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    for name, found in document["arms"].items():
+    for number, (name, found) in enumerate(document["arms"].items()):
+        style = {"marker": "os^Dv"[number % 5], "color": PALETTE[number % len(PALETTE)], "label": name}
         tokens = [0, *(row["tokens"] for row in found["rows"])]
-        axes.plot(tokens, [found["before"], *(row["perplexity"] for row in found["rows"])], ".-", label=name)
+        axes.plot(tokens, [found["before"], *(row["perplexity"] for row in found["rows"])], **style)
     axes.axhline(next(iter(document["arms"].values()))["dense"], color="black", linewidth=0.8, label="dense")
     axes.set_yscale("log")
     axes.set_xlabel("tokens seen")

@@ -1,4 +1,4 @@
-"""Figures in README and on the page on training are those of the files that they come from, to the digits that are shown."""
+"""Figures in README and on the page on training are those of their files, to the digits that are shown."""
 
 import csv
 import json
