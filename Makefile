@@ -14,7 +14,7 @@ export MKL_NUM_THREADS ?= 2
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) "torch==2.13.0" setuptools==84.2.1 wheel==0.48.0
-	$(PIP) --no-build-isolation --editable ".[models,bench,docs,dev]"
+	$(PIP) --no-build-isolation --editable ".[models,training,postgres,bench,docs,dev]"
 	touch $(STAMP)
 
 demo: $(STAMP)
