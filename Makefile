@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 2
 export MKL_NUM_THREADS ?= 2
 
-.PHONY: demo test quick lint format types docs bench bench-gpu clean
+.PHONY: demo test quick lint format types docs accessibility bench bench-gpu clean
 
 # torch first and by its pinned version, so that nothing else draws in another build of it.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -47,6 +47,10 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
+
+# axe over the site and the reports; needs a browser (Debian: apt-get install chromium).
+accessibility: docs
+	$(BIN)/python -m pytest -rs tests/test_accessibility.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
