@@ -8,13 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 2
 export MKL_NUM_THREADS ?= 2
 
-.PHONY: demo test quick lint format types docs bench bench-gpu clean
+.PHONY: demo test quick lint format types docs accessibility bench bench-gpu clean
 
 # torch first and by its pinned version, so that nothing else draws in another build of it.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) "torch==2.13.0" setuptools==84.2.1 wheel==0.48.0
-	$(PIP) --no-build-isolation --editable ".[models,bench,docs,dev]"
+	$(PIP) --no-build-isolation --editable ".[models,training,postgres,bench,docs,dev]"
 	touch $(STAMP)
 
 # Each line is a command to copy; stl-search is .venv/bin/stl-search where it is not on the PATH.
@@ -66,6 +66,10 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html in a browser."
+
+# axe over the site and the reports; needs a browser (Debian: apt-get install chromium).
+accessibility: docs
+	$(BIN)/python -m pytest -rs tests/test_accessibility.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -12,13 +12,15 @@ copyright = "the stl-algebra developers, Apache-2.0"
 release = version = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
 html_theme = "furo"
 html_title = f"stl-algebra {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_show_sourcelink = False
 html_copy_source = False
-templates_path: list[str] = []
+templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -36,11 +38,13 @@ nb_render_markdown_format = "myst"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ |= {
     "NO_COLOR": "1",
-    "COLUMNS": "100",
+    "COLUMNS": "98",
     "TTY_INTERACTIVE": "0",
     "OMP_NUM_THREADS": "2",
     "TQDM_DISABLE": "1",
 }
+# Bars that nobody sees need no widgets.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 # Files of the repository that pages read: results, for the figures in the text.
 os.environ["STL_REPOSITORY"] = str(Path(__file__).parents[1])
 

@@ -1,3 +1,3 @@
-"""The one place that holds the version of the three packages."""
+"""The one place that holds the version of the four packages."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

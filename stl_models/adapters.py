@@ -26,7 +26,7 @@ def lora_class() -> Any:
     try:
         from peft.tuners.lora import Linear
     except ImportError as error:
-        raise Unavailable("LoRA on STL layers needs peft: pip install peft") from error
+        raise Unavailable("LoRA on STL layers needs peft: pip install 'stl-algebra[training]'") from error
 
     class STLLora(Linear):
         """The tiles' output plus the update's; see `stl_models.adapters`."""

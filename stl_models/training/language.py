@@ -155,7 +155,7 @@ def _with_updates(model: nn.Module, recipe: LanguageRecipe, names: list[str]) ->
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise Unavailable("LoRA needs peft: pip install peft") from error
+        raise Unavailable("LoRA needs peft: pip install 'stl-algebra[training]'") from error
     torch.manual_seed(recipe.seed)
     config = LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules=names)
     made: nn.Module = get_peft_model(model, config)

@@ -21,7 +21,7 @@ from stl_algebra.groups import FiniteGroup
 from stl_algebra.groups.words import words
 from stl_search.pictures.files import IMAGES, check_picture_path, save_figure
 from stl_search.pictures.layout import Positions, edges, generator_label, layout
-from stl_search.pictures.style import ACCENT, HALF_WIDTH, PALETTE, PLOTLY_LAYOUT
+from stl_search.pictures.style import ACCENT, PALETTE, PLOTLY_LAYOUT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -178,7 +178,7 @@ def cayley_figure(group: FiniteGroup, page: bool = False) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    size: dict[str, Any] = {"width": HALF_WIDTH, "height": 420}
+    size: dict[str, Any] = {"height": 420}
     if page:
         size = {"autosize": True, "title": {"text": f"{group.name}, order {group.order}", "x": 0.5}}
     figure.update_layout(

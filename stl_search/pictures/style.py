@@ -17,6 +17,3 @@ PLOTLY_LAYOUT: dict[str, Any] = {
     "font": {"family": "Inter, Helvetica, Arial, sans-serif", "size": 13},
     "margin": {"l": 60, "r": 20, "t": 30, "b": 50},
 }
-
-#: Two figures stand side by side on the page; plotly measures before the page is laid out.
-HALF_WIDTH = 500

@@ -16,7 +16,7 @@ from stl_algebra.groups import FiniteGroup
 from stl_algebra.precision import precision
 from stl_algebra.representations import fourier_basis
 from stl_search.judging.baselines import BASELINES
-from stl_search.pictures.style import ACCENT, HALF_WIDTH, PLOTLY_LAYOUT, SERIES
+from stl_search.pictures.style import ACCENT, PLOTLY_LAYOUT, SERIES
 from stl_search.report.content import Content
 
 #: Below this an error is drawn at the edge of a logarithmic axis.
@@ -95,12 +95,24 @@ def frontier_figure(content: Content) -> go.Figure:
         start += count
     figure.update_layout(
         **PLOTLY_LAYOUT,
-        height=520,
+        height=580,
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "top"}],
-        xaxis_title="multiplication ratio nkm / r",
-        yaxis_title=f"total error at {precision(content.run.settings.dtype).words}",
-        yaxis_type="log",
-        legend={"orientation": "v"},
+        xaxis={"title": "multiplication ratio nkm / r", "automargin": True},
+        yaxis={
+            "title": f"total error at {precision(content.run.settings.dtype).words}",
+            "type": "log",
+            "dtick": 1,
+            "exponentformat": "power",
+        },
+        # Below the picture, where a phone has room for it.
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 0,
+            "yanchor": "bottom",
+            "yref": "container",
+            "font_size": 12,
+        },
     )
     figure.update_layout(margin_t=70)
     return figure
@@ -164,7 +176,7 @@ def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
     norms = [np.linalg.norm(f, axis=1, keepdims=True) for f in algorithm.factors]
     mean = np.prod(norms, axis=0) ** (1 / 3)
     figure = go.Figure()
-    titles = ("encode_x", "encode_w", "decode (transposed)")
+    titles = ("encode_x", "encode_w", "decode<br>(transposed)")
     width = 1 / 3
     for number, (factor, norm, title) in enumerate(zip(algorithm.factors, norms, titles, strict=True)):
         values = factor * (mean / np.maximum(norm, 1e-300))
@@ -191,6 +203,7 @@ def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
                     "anchor": f"x{axis}",
                     "autorange": "reversed",
                     "title": "product" if number == 0 else "",
+                    "showticklabels": number == 0,
                 },
             }
         )
@@ -213,7 +226,6 @@ def fourier_figure(group: FiniteGroup) -> go.Figure:
     figure.update_layout(
         **PLOTLY_LAYOUT,
         shapes=lines,
-        width=HALF_WIDTH,
         height=420,
         xaxis_title="group element",
         yaxis={
