@@ -35,6 +35,7 @@ from stl_models.comparison import measured_seconds
 from stl_models.convert import convert_
 from stl_models.metrics import perplexity, spread
 from stl_models.planning.config import ConversionConfig
+from stl_models.planning.counting import predicted_seconds
 from stl_models.planning.plan import make_engine, make_plan
 from stl_models.planning.regions import dense_layer
 from stl_models.recipes import Shape, Site, get_recipe
@@ -102,7 +103,7 @@ def layer_errors(
 ) -> dict[str, float]:
     """Each layer alone at the uniform ratio, dense statistics: relative error on the batches seen."""
     plan = make_plan(model, config, batches[0])
-    engine = make_engine(model, config)[0]
+    engine, _, _ = make_engine(model, config)
     streams, others = (
         Streams(model, plan.structure.blocks, batches),
         Streams(model, plan.structure.blocks, seen),
@@ -230,11 +231,16 @@ def time_models(arguments: argparse.Namespace) -> None:
         runs = {"dense": lambda: dense(**batch), "converted": lambda: converted(**batch)}
         measured = interleaved(runs, torch.device("cpu"), 5)
     plan = json.loads((arguments.converted / "plan.json").read_text("utf-8"))
+    # Predicted here, by the rates of this machine, wherever the model was converted.
+    config = ConversionConfig.from_json(plan["config"])
+    engine, peaks, note = make_engine(dense, config)
+    if peaks is None:
+        raise SystemExit(note)
     results = read_results(arguments.out)
     results[f"time of {arguments.converted.name}"] = {
         "measured": measured,
         "measured_speedup": measured["dense"]["median_s"] / measured["converted"]["median_s"],
-        "predicted_of_layers": {k: v for k, v in plan["ratios"].items() if k.startswith("seconds")},
+        "predicted_of_layers": predicted_seconds(converted, make_plan(dense, config, batch), (engine, peaks)),
         "ratios": plan["ratios"],
         "threads": torch.get_num_threads(),
     }
