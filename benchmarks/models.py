@@ -243,6 +243,7 @@ def time_models(arguments: argparse.Namespace) -> None:
         "predicted_of_layers": predicted_seconds(converted, make_plan(dense, config, batch), (engine, peaks)),
         "ratios": plan["ratios"],
         "threads": torch.get_num_threads(),
+        "command": command_line(),
     }
     print(json.dumps(results[f"time of {arguments.converted.name}"], indent=1))
     write(arguments.out, results)

@@ -34,6 +34,7 @@ from stl_models.training.parameters import MapDecay, Rates, parameter_groups
 from stl_models.training.replacing import TrainingOptions
 from stl_models.training.vision import VisionRecipe, build, train_vision
 from stl_models.vision.images import ImageSet, InMemory, read_images
+from stl_search.pictures.style import PALETTE
 
 RECIPE = VisionRecipe(
     model="t2t-vit-small-32",
@@ -187,28 +188,39 @@ def _step(recipe: VisionRecipe, data: ImageSet) -> Callable[[], Any]:
     return step
 
 
+#: What the picture calls an arm, where its name is long; below their points stand those that are crowded.
+LABELS = {
+    "narrow, core of 24": "narrow", "narrow, everything of 24": "narrow, all of 24",
+    "low rank, core of 24": "low rank", "stl 49, along weights": "stl 49, along w.",
+}  # fmt: skip
+BELOW = ("stl 49, along weights", "dense", "stl 16")
+
+
 def draw(document: dict[str, Any]) -> bytes:
     """Accuracy against multiplications of an image, linear layers' products on the left, all on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    colours = {"dense": "black", "stl": "C0", "narrow": "C1", "low": "C2"}
+    looks = {
+        "dense": ("black", "D"), "stl": (PALETTE[0], "o"), "narrow": (PALETTE[1], "s"),
+        "low": (PALETTE[2], "^"),
+    }  # fmt: skip
     for axes, key, title in (
         (left, "core", "products of the linear layers alone"),
         (right, "everything", "encoding, decoding and attention too"),
     ):
         for arm, values in document["summary"].items():
             low, high = values["interval_of_seeds"] or values["wilson_of_first_seed"]
-            kind = arm.split()[0].rstrip(",")
+            colour, marker = looks[arm.split()[0]]
             share = 100 * values["accuracy"]
             bars = [[share - 100 * low], [100 * high - share]]
-            axes.errorbar(values[key] / 1e6, share, yerr=bars, fmt="o", color=colours[kind], capsize=3)
+            axes.errorbar(values[key] / 1e6, share, yerr=bars, fmt=marker, color=colour, capsize=3)
             axes.annotate(
-                arm.removesuffix(" of 24"), (values[key] / 1e6, share), xytext=(5, 4),
+                LABELS.get(arm, arm), (values[key] / 1e6, share), xytext=(5, -11 if arm in BELOW else 4),
                 textcoords="offset points", fontsize=7,
             )  # fmt: skip
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
         axes.set_xlabel(f"million multiplications an image: {title}", fontsize=8)
     left.set_ylabel("test accuracy, %")
     images = f"{document['train_images']:,} training images"

@@ -64,6 +64,20 @@ FIGURES = [
     (r"starts at ([\d.]+) and ends at ([\d.]+); a fixed", lambda: perplexities("converted at ratio 2")),
     (r"starts at (\d+) and ends at ([\d.]+)\. Weights", lambda: perplexities("2:4, Wanda's mask")),
     (
+        r"the narrowed dense model is at ([\d.]+)%, STL r = 24 at ([\d.]+)% and low rank at ([\d.]+)%; "
+        r"the dense model is at ([\d.]+)% and so is the one narrowed to everything that r = 24 takes, "
+        r"([\d.]+)%",
+        lambda: accuracies(
+            "narrow, core of 24", "stl 24", "low rank, core of 24", "dense", "narrow, everything of 24"
+        ),
+    ),
+    (
+        r"fall with rank: ([\d.]+)% \(r = 16\), ([\d.]+)% \(24\), ([\d.]+)% \(32\)",
+        lambda: accuracies("stl 16", "stl 24", "stl 32"),
+    ),
+    (r"trained freely is at ([\d.]+)%", lambda: accuracies("stl 49")),
+    (r"same layer end at ([\d.]+)%", lambda: accuracies("stl 49, along weights")),
+    (
         r"ends at ([\d.]+), below the dense model's ([\d.]+):",
         lambda: perplexities("LoRA, rank 8, on the exact model")[::-1],
     ),
@@ -77,6 +91,18 @@ def test_a_figure_is_that_of_its_file(words, source):
     for shown, value in zip(match.groups(), source(), strict=True):
         digits = len(shown.partition(".")[2])
         assert round(value, digits) == float(shown), (shown, value)
+
+
+def meet(one, other):
+    (low, high), (least, most) = (training()[arm]["interval_of_seeds"] for arm in (one, other))
+    return low <= most and least <= high
+
+
+def test_what_the_page_says_of_intervals_holds():
+    for other in ("dense", "narrow, core of 24", "narrow, everything of 24"):
+        assert not meet("stl 24", other)
+    assert meet("dense", "stl 49, along weights")
+    assert meet("dense", "stl 49")
 
 
 def test_where_the_text_says_slower_it_is():
