@@ -102,8 +102,7 @@ def quality(folder: Path) -> Path:
         axes.set_title(title)
         axes.set_xlabel("left of the dense layers', %")
         axes.set_ylabel(label)
-        axes.set_xlim(left=44)
-        axes.margins(y=0.1)
+        axes.margins(x=0.12, y=0.1)
     canvas.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize="small", frameon=False
     )

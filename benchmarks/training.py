@@ -212,13 +212,14 @@ def draw(document: dict[str, Any]) -> bytes:
     ):
         for arm, values in document["summary"].items():
             low, high = values["interval_of_seeds"] or values["wilson_of_first_seed"]
-            colour, marker = looks[arm.split()[0]]
+            colour, marker = looks[arm.split()[0].rstrip(",")]
             share = 100 * values["accuracy"]
             bars = [[share - 100 * low], [100 * high - share]]
             axes.errorbar(values[key] / 1e6, share, yerr=bars, fmt=marker, color=colour, capsize=3)
+            left_of = arm == "narrow, everything of 24"
             axes.annotate(
-                LABELS.get(arm, arm), (values[key] / 1e6, share), xytext=(5, -11 if arm in BELOW else 4),
-                textcoords="offset points", fontsize=7,
+                LABELS.get(arm, arm), (values[key] / 1e6, share), textcoords="offset points", fontsize=7,
+                xytext=(-5 if left_of else 5, -11 if arm in BELOW else 4), ha="right" if left_of else "left",
             )  # fmt: skip
         axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
         axes.set_xlabel(f"million multiplications an image: {title}", fontsize=8)
