@@ -38,7 +38,7 @@ nb_render_markdown_format = "myst"
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ |= {
     "NO_COLOR": "1",
-    "COLUMNS": "98",
+    "COLUMNS": "130",
     "TTY_INTERACTIVE": "0",
     "OMP_NUM_THREADS": "2",
     "TQDM_DISABLE": "1",
