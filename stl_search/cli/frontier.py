@@ -128,6 +128,8 @@ def frontier(
         )
     numbers = ("rank", "ratio", "NMSE", "A", f"total {dtype}")
     shown = table("", ("tile", "tiles", *numbers, "exact", "name"), numbers)
+    # A profile's shares are figures.
+    shown.columns[1].no_wrap = True
     made = []
     for row in kept:
         shown.add_row(
