@@ -6,10 +6,8 @@ come from where pip is set up to look, so times include downloads; versions are 
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from stl_algebra.files import write_atomically
 from stl_algebra.version import __version__
+from stl_kernels.speed.timing import environment
 
 ROOT = Path(__file__).parents[1]
 _FENCE = re.compile(r"^```(\{code-cell\})?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -89,10 +88,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         seconds = run(Path(work))
     record = {
-        "command": "python -m benchmarks.newcomer",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": f"cpu {platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"stl_algebra": __version__, "python": platform.python_version()},
+        **environment("cpu", "python -m benchmarks.newcomer"),
+        "stl_algebra": __version__,
         "results": {"seconds": seconds, "total": round(sum(seconds.values()), 1)},
     }
     print(write_atomically(ROOT / "results" / "newcomer.json", json.dumps(record, indent=1) + "\n"))

@@ -233,13 +233,14 @@ def test_configuration_goes_through_json():
     assert config.with_changes(loss=0.1).ratio is None
 
 
-def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
+def t5(kind, **sizes):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=61, d_model=48, d_ff=96, num_layers=2, num_heads=4, d_kv=12, decoder_start_token_id=0
-    )
-    model = transformers.T5Model(config).eval()
+    return getattr(transformers, kind)(transformers.T5Config(vocab_size=61, **sizes)).eval()
+
+
+def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
+    model = t5("T5Model", d_model=48, d_ff=96, num_layers=2, num_heads=4, d_kv=12, decoder_start_token_id=0)
     data = [{"input_ids": torch.randint(3, 61, (8, 16))} for _ in range(4)]
     data = [{**d, "decoder_input_ids": d["input_ids"].flip(1)} for d in data]
     report = convert_(model, ConversionConfig(ratio=1.8, held_out=0.3), data)
@@ -248,12 +249,8 @@ def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
 
 
 def test_an_encoder_and_decoder_reads_a_window_and_writes_it():
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.T5Config(
-        vocab_size=61, d_model=32, d_ff=64, num_layers=1, num_heads=2, d_kv=16, decoder_start_token_id=5
-    )
-    model = transformers.T5ForConditionalGeneration(config).eval()
+    sizes = {"d_model": 32, "d_ff": 64, "num_layers": 1, "num_heads": 2, "d_kv": 16}
+    model = t5("T5ForConditionalGeneration", **sizes, decoder_start_token_id=5)
     ids = torch.randint(6, 61, (3, 7))
     shifted = torch.cat([torch.full((3, 1), 5), ids[:, :-1]], dim=1)
     wanted = model(input_ids=ids, decoder_input_ids=shifted).logits
