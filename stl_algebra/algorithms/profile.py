@@ -4,7 +4,8 @@ Sort the features of a layer by variance, the largest first, split the order int
 tile one feature of each part: entry l of a tile row then holds a share p_l of the variance, and for rows that
 are independent and centred the second moment of a tile X (n, k) is I_n (x) diag(p) up to scale
 (docs/theory.md, section 15). Encoders fitted to p serve every layer whose profile is near it. What does not
-belong here: the encoders for a profile (`published`), layers (`stl_kernels`).
+belong here: which features of the parts meet in a tile (`feature_layout`), the encoders for a profile
+(`published`), layers (`stl_kernels`).
 """
 
 from __future__ import annotations
@@ -119,11 +120,6 @@ def sorted_order(variances: ArrayLike, k: int) -> NDArray[np.int64]:
     if not given.size or given.size % k:
         raise InvalidInput("variances", expected=f"as many features as a multiple of {k}", got=given.size)
     return np.argsort(-given, kind="stable")
-
-
-def dealt_order(variances: ArrayLike, k: int) -> NDArray[np.int64]:
-    """The same tiles as of `sorted_order` for *consecutive* tiling: order.reshape(k, K/k).T.ravel()."""
-    return np.ascontiguousarray(sorted_order(variances, k).reshape(k, -1).T.ravel())
 
 
 def fitted_to(algorithm: BilinearAlgorithm, profile: Profile) -> BilinearAlgorithm:

@@ -14,6 +14,7 @@ from torch import Tensor
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import EncodersFile
+from stl_algebra.algorithms.feature_layout import turned_onto
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.published import read_encoders
@@ -57,12 +58,20 @@ def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> Biline
 
 
 def in_bases_of(encoders: Encoders, encode_x: Tensor) -> BilinearAlgorithm:
-    """As `as_algorithm`, in the bases of a layer with this encode_x; its dtype may have changed since."""
+    """As `as_algorithm`, in the bases of a layer with this encode_x; its dtype may have changed since.
+
+    A layer that was made with a calibration has its encoders turned inside the tiles (`sorting`).
+    """
     ways = [as_algorithm(encoders, dtype) for dtype in (encode_x.dtype, None, torch.bfloat16)]
     if encode_x.is_meta:
         return ways[0]
-    same = (way for way in ways if torch.equal(encode_x, torch.tensor(way.encode_x).to(encode_x)))
-    return next(same, ways[0])
+    for way in ways:
+        if torch.equal(encode_x, torch.tensor(way.encode_x).to(encode_x)):
+            return way
+    there = encode_x.detach().double().cpu().numpy()
+    tolerance = 4 * torch.finfo(encode_x.dtype).eps
+    turned = (turned_onto(way, there, tolerance) for way in ways if way.encode_x.shape == there.shape)
+    return next((one for one in turned if one is not None), ways[0])
 
 
 def check_tiling(tiling: str) -> bool:

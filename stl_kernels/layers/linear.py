@@ -189,8 +189,10 @@ class STLLinear(nn.Module):
 
         Args:
             linear: a torch.nn.Linear, or a transposed one that stores (K, M), such as transformers' Conv1D.
-            calibration: moments of its input: features are sorted by variance and the mean goes into the
-                bias, for encoders such as "4x4x4-r32-sorted", which ask for it; see `layers.sorting`.
+            calibration: moments of its input: features are dealt out to the tiles by variance, partners
+                that vary together where a covariance is given, and the mean goes into the bias; for encoders
+                such as "4x4x4-r32-sorted", which ask for it and are turned to the axes of the tiles, unless
+                `factors` are shared. See `layers.sorting`.
 
         Raises:
             InvalidInput: `linear` is another kind of layer, is lazy, quantised or on the meta device, or
@@ -199,7 +201,9 @@ class STLLinear(nn.Module):
         dense = read_dense(linear)
         algorithm = as_algorithm(encoders, dense.weight.dtype)
         out_features, in_features = dense.weight.shape
-        chosen = sorting.laid_out(LayerOptions.of(options, changes), algorithm, in_features, calibration)
+        chosen, algorithm = sorting.laid_out(
+            *(LayerOptions.of(options, changes), algorithm, in_features, calibration), turn=factors is None
+        )
         layer = cls.__new__(cls)
         layer._allocate(
             *(in_features, out_features, algorithm),

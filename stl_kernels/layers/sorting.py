@@ -1,8 +1,9 @@
-"""A layer's features laid out by their variance, its mean in the bias: for encoders of a sorted profile.
+"""A layer's features laid out by their moments, its mean in the bias: for encoders of a sorted profile.
 
-The order and the mean are all that comes from the data: features are sorted by calibration variance and dealt
-out, one of each k-th part to a tile (`stl_algebra.algorithms.profile`; docs/theory.md, section 15). What does
-not belong here: fitting encoded weights to activations (`calibration`), encoders (`stl_algebra.published`).
+Order, axes of a tile and the mean are all that comes from the data: features are sorted by variance and dealt
+out, one of each k-th part to a tile, with partners that vary together where covariances are known
+(`stl_algebra.algorithms.feature_layout`; docs/theory.md, section 15). What does not belong here: fitting
+encoded weights to activations (`calibration`), encoders (`stl_algebra.published`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.profile import Profile, dealt_order, profile_of, sorted_order
+from stl_algebra.algorithms.feature_layout import FeatureLayout, feature_layout
+from stl_algebra.algorithms.profile import Profile, profile_of
 from stl_algebra.algorithms.scores import nmse
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.moments import Moments
@@ -45,11 +47,11 @@ class InputMoments:
 
     Attributes:
         mean: (K,) float64.
-        variances: (K,) float64.
+        second: variances (K,) or covariance (K, K), float64.
     """
 
     mean: NDArray[np.float64]
-    variances: NDArray[np.float64]
+    second: NDArray[np.float64]
 
     @classmethod
     def of(cls, calibration: Calibration, features: int) -> InputMoments:
@@ -60,12 +62,10 @@ class InputMoments:
                 NaN, an infinity or a negative variance.
         """
         if isinstance(calibration, Moments):
-            mean, second = calibration.mean, np.diag(calibration.covariance)
+            mean, second = calibration.mean, calibration.covariance
         else:
             mean, second = _pair(calibration)
-            if second.ndim == 2 and second.shape[0] == second.shape[1]:
-                second = np.diag(second)
-        if mean.shape != (features,) or second.shape != (features,):
+        if mean.shape != (features,) or second.shape not in ((features,), (features, features)):
             raise InvalidInput(
                 "calibration",
                 expected=f"mean ({features},) and covariance ({features}, {features}) or variances",
@@ -73,10 +73,13 @@ class InputMoments:
             )
         if not (np.isfinite(mean).all() and np.isfinite(second).all()):
             raise InvalidInput("calibration", expected="finite moments", got="NaN or an infinity")
+        second = second.copy()
+        variances = second if second.ndim == 1 else np.einsum("ii->i", second)
         # A second moment less a squared mean may be below zero by rounding.
-        if (second < -1e-6 * max(float(second.max()), 0.0)).any():
-            raise InvalidInput("calibration", expected="variances of at least 0", got=float(second.min()))
-        return cls(mean, np.maximum(second, 0.0))
+        if (variances < -1e-6 * max(float(variances.max()), 0.0)).any():
+            raise InvalidInput("calibration", expected="variances of at least 0", got=float(variances.min()))
+        np.maximum(variances, 0.0, out=variances)
+        return cls(mean, second)
 
 
 def _pair(calibration: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -95,15 +98,24 @@ def _pair(calibration: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def laid_out(
-    options: LayerOptions, algorithm: BilinearAlgorithm, features: int, calibration: Calibration | None
-) -> LayerOptions:
-    """The options with the permutation that deals the features out by variance; as given without calibration.
+    options: LayerOptions,
+    algorithm: BilinearAlgorithm,
+    features: int,
+    calibration: Calibration | None,
+    *,
+    turn: bool = True,
+) -> tuple[LayerOptions, BilinearAlgorithm]:
+    """The options with the permutation that deals the features out, and the algorithm along their axes.
+
+    Both as given without calibration. Only encoders that were fitted to a profile are turned: white ones
+    have no axes.
 
     Args:
         options: of the layer; its tiling says which permutation deals.
         algorithm: whose k and profile count.
         features: K.
         calibration: moments of the layer's input, or None.
+        turn: whether the layer may have encoders of its own; not where it shares its factors.
 
     Raises:
         InvalidInput: encoders of a profile without calibration and without a permutation; a calibration
@@ -121,28 +133,31 @@ def laid_out(
                 got="none",
                 hint="give calibration=, or a permutation that deals the features out by variance",
             )
-        return options
+        return options, algorithm
     if options.permutation is not None:
         raise InvalidInput(
             "permutation", expected="none together with calibration, which sorts the features", got="one"
         )
-    variances = InputMoments.of(calibration, features).variances
+    moments = InputMoments.of(calibration, features)
     k = algorithm.tile.k
     if features % k:
         raise InvalidInput(
             "calibration", expected=f"a layer whose input features are a multiple of {k}", got=features
         )
+    second = moments.second if turn or moments.second.ndim == 1 else np.diag(moments.second)
+    layout = feature_layout(second, k)
     if fitted is not None:
-        _compare(algorithm, fitted, variances)
-    order = (sorted_order if options.strided else dealt_order)(variances, k)
-    return replace(options, permutation=tuple(order.tolist()))
+        _compare(algorithm, fitted, layout)
+        algorithm = layout.turned(algorithm)
+    order = layout.strided if options.strided else layout.consecutive
+    return replace(options, permutation=tuple(order.tolist())), algorithm
 
 
-def _compare(algorithm: BilinearAlgorithm, fitted: Profile, variances: NDArray[np.float64]) -> None:
+def _compare(algorithm: BilinearAlgorithm, fitted: Profile, layout: FeatureLayout) -> None:
     """Warn where the layer's profile is far from the encoders'."""
     # A share of nothing would be no profile; a little variance everywhere changes no sum.
-    floor = 1e-9 * float(variances.mean()) + 1e-300
-    own = Profile.of_variances(np.maximum(variances, floor), algorithm.tile.k)
+    floor = 1e-9 * float(layout.spread.mean()) + 1e-300
+    own = Profile(tuple(np.maximum(layout.spread, floor).tolist()))
     here, there = (nmse(algorithm, p.colour(algorithm.tile)) for p in (own, fitted))
     if here > max(_FAR * there, there + _NEGLIGIBLE):
         warnings.warn(

@@ -6,9 +6,10 @@ best encoded weights solve H Z = g with (docs/theory.md, section 5)
     H[(rho,L), (sigma,L')] = (D^T D)[rho,sigma] tr(E_rho C_LL' E_sigma^T),   g[(rho,L), J] = <E_rho^T D_rho,
     (C W)_LJ>.
 
-No tile is sampled. Features are dealt out to the tiles by their variance, one of each k-th part to a tile
-(section 15). The layer subtracts the mean first: what an approximate algorithm makes of it differs from row
-to row. Rows of a tile depend on each other; the error is the mean over a tile's rows.
+No tile is sampled. Features are dealt out to the tiles by their moments, and encoders that were fitted to a
+profile are turned to the axes of the tiles (section 15). The layer subtracts the mean first: what an
+approximate algorithm makes of it differs from row to row. Rows of a tile depend on each other; the error is
+the mean over a tile's rows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.feature_layout import feature_layout
+from stl_algebra.algorithms.profile import profile_of
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_kernels.layers.linear import STLLinear
 from stl_kernels.layers.options import LayerOptions
@@ -69,11 +72,6 @@ class Tiles:
         return Fit({layer.name: composite(layer, root, self.name)}, {layer.name: change})
 
 
-def by_variance(variance: Tensor, k: int) -> Tensor:
-    """The order of the features by falling variance, for strided tiles: one of every k-th part in a tile."""
-    return variance.argsort(dim=0, descending=True, stable=True)
-
-
 def calibrated_tiles(layer: Layer, algorithm: BilinearAlgorithm) -> tuple[STLLinear, Tensor]:
     """The layer on tiles without its bias, and a change (K, M) of the weights with the tiles' error.
 
@@ -85,7 +83,10 @@ def calibrated_tiles(layer: Layer, algorithm: BilinearAlgorithm) -> tuple[STLLin
     tiles_k, tiles_m = k_size // t.k, -(-m_size // t.m)
     if rank * tiles_k > _LARGEST:
         raise TooLarge(f"{layer.name}: calibration has {rank * tiles_k} unknowns, above {_LARGEST}")
-    order = by_variance(layer.moments.centred().diagonal(), t.k)
+    layout = feature_layout(layer.moments.centred().cpu().numpy(), t.k)
+    if profile_of(algorithm) is not None:
+        algorithm = layout.turned(algorithm)
+    order = torch.from_numpy(layout.strided)
     c = layer.moments.covariance()[order][:, order]
     w = torch.nn.functional.pad(layer.weight[order], (0, tiles_m * t.m - m_size))
     encode = torch.tensor(algorithm.encode_x).view(rank, t.n, t.k)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import Array
-from stl_algebra.algorithms.profile import Profile, dealt_order
+from stl_algebra.algorithms.feature_layout import feature_layout
+from stl_algebra.algorithms.profile import Profile
 from stl_algebra.numerics.moments import Moments
 from stl_search.matrices.pair import MatrixPair
 
@@ -31,20 +32,26 @@ def mean_profile(pairs: Sequence[MatrixPair], k: int) -> Profile:
 
 
 def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
-    """The pair about its calibration mean, features sorted and dealt out, and the mean (K',) in that order.
+    """The pair about its calibration mean, laid out for encoders of a profile, and the mean (K',) likewise.
 
+    Features are dealt out and each tile turned to its axes (`feature_layout`), as a layer turns its encoders.
     Zeros fill up to K', a multiple of k. x W = x' W' + mean W'.
     """
     moments = pair.calibration_moments
-    order = dealt_order(_variances(pair, k), k)
-    missing = len(order) - moments.size
+    missing = -moments.size % k
+    layout = feature_layout(np.pad(moments.covariance, (0, missing)), k)
     mean = np.pad(moments.mean, (0, missing))
-    covariance = np.pad(moments.covariance, (0, missing))[np.ix_(order, order)]
-    x, rows = (np.pad(a, ((0, 0), (0, missing))) - mean for a in (pair.x, pair.calibration))
-    w = np.pad(pair.w, ((0, missing), (0, 0)))
-    centred = Moments(moments.count, np.zeros(len(order)), covariance)
-    out = MatrixPair(pair.name, x[:, order], w[order], rows[:, order], pair.source, centred)
-    return out, mean[order]
+
+    def laid_out(rows: Array) -> Array:
+        tiles = rows[..., layout.consecutive].reshape(*rows.shape[:-1], -1, k)
+        out: Array = (tiles @ layout.axes).reshape(rows.shape)
+        return out
+
+    x, rows = (laid_out(np.pad(a, ((0, 0), (0, missing))) - mean) for a in (pair.x, pair.calibration))
+    w = laid_out(np.pad(pair.w, ((0, missing), (0, 0))).T).T
+    covariance = laid_out(laid_out(np.pad(moments.covariance, (0, missing))).T)
+    centred = Moments(moments.count, np.zeros(len(mean)), covariance)
+    return MatrixPair(pair.name, x, w, rows, pair.source, centred), laid_out(mean)
 
 
 def _variances(pair: MatrixPair, k: int) -> Array:

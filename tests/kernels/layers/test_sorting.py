@@ -9,7 +9,7 @@ from stl_algebra import InvalidInput
 from stl_algebra.algorithms.profile import Profile, fitted_to
 from stl_algebra.numerics.moments import Moments
 from stl_algebra.published import encoders
-from stl_kernels import STLLinear
+from stl_kernels import STLFactors, STLLinear
 from stl_kernels.layers.sorting import FarFromProfile, response_to
 
 ROUGH = encoders("4", 24)
@@ -65,13 +65,55 @@ def test_an_exact_algorithm_stays_exact():
 
 def test_moments_may_be_given_in_parts():
     dense, moments, x = _layer(), _moments(), torch.randn(8, 32, dtype=torch.float64)
-    given = (
-        (moments.mean, moments.covariance),
-        (torch.from_numpy(moments.mean), torch.from_numpy(np.diag(moments.covariance).copy())),
+    whole = STLLinear.from_linear(dense, FITTED, calibration=moments)
+    same = STLLinear.from_linear(dense, FITTED, calibration=(moments.mean, moments.covariance))
+    assert torch.equal(same(x), whole(x))
+    # Of variances alone the order comes, and no partners or axes.
+    variances = torch.from_numpy(np.diag(moments.covariance).copy())
+    layer = STLLinear.from_linear(dense, FITTED, calibration=(torch.from_numpy(moments.mean), variances))
+    assert torch.equal(layer.permutation.sort().values, torch.arange(32))
+    assert torch.equal(layer.factors.encode_x, torch.tensor(FITTED.encode_x))
+    assert not torch.equal(layer.permutation, whole.permutation)
+
+
+def _related(inner=32, rows=4000, seed=0):
+    """Rows whose features share a few directions, the same for every seed."""
+    rng, shared = np.random.default_rng(seed), np.random.default_rng(99).normal(size=(6, inner))
+    mixed = rng.normal(size=(rows, 6)) @ shared + rng.normal(size=(rows, inner))
+    return mixed * np.geomspace(3.0, 1.0, inner)
+
+
+def test_features_that_vary_together_lose_less_in_one_tile():
+    rows = _related(128)
+    moments, dense = Moments.of(rows), _layer(128, 64, bias=False)
+    x = torch.from_numpy(_related(128, 400, seed=1))
+    lost = []
+    for calibration in (moments, (moments.mean, np.diag(moments.covariance))):
+        layer = STLLinear.from_linear(
+            dense, "4x4x4-r32-sorted", calibration=calibration, row_grouping="rows"
+        )
+        lost.append(float((layer(x) - dense(x)).detach().square().sum()))
+    assert lost[0] < 0.8 * lost[1]
+
+
+def test_a_turned_layer_takes_new_weights():
+    old, new, x = _layer(), _layer(seed=1), torch.randn(8, 32, dtype=torch.float64)
+    encoders_49 = fitted_to(encoders("4", 49), Profile((6, 2, 1, 1)))
+    layer = STLLinear.from_linear(old, encoders_49, calibration=Moments.of(_related()))
+    assert not torch.equal(layer.factors.encode_x, torch.tensor(encoders_49.encode_x))
+    layer.set_weight(new.weight.detach(), encoders_49)
+    assert torch.allclose(layer(x) - layer.bias, new(x) - new.bias, atol=1e-10)
+
+
+def test_shared_factors_are_not_turned():
+    factors = STLFactors(FITTED, dtype=torch.float64)
+    layer = STLLinear.from_linear(_layer(), FITTED, calibration=_moments(), factors=factors)
+    alone = STLLinear.from_linear(
+        _layer(), FITTED, calibration=(_moments().mean, np.diag(_moments().covariance))
     )
-    whole = STLLinear.from_linear(dense, FITTED, calibration=moments)(x)
-    for parts in given:
-        assert torch.equal(STLLinear.from_linear(dense, FITTED, calibration=parts)(x), whole)
+    x = torch.randn(8, 32, dtype=torch.float64)
+    assert layer.factors is factors
+    assert torch.allclose(layer(x), alone(x), atol=1e-12)
 
 
 def test_mismatches_are_refused_by_name():
