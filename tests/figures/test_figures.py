@@ -8,11 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from stl_kernels import common_gpus, predict
 from tests.figures import of_machines, of_mathematics, of_numerics, of_readme, of_training
 from tests.figures.allowed import ALLOWED
 from tests.figures.pages import PAGES, looks_measured, places, text_of
-from tests.figures.stored import results, speedup, stored
 
 MODULES = (of_readme, of_training, of_numerics, of_machines, of_mathematics)
 FIGURES = [figure for module in MODULES for figure in module.FIGURES]
@@ -91,56 +89,3 @@ def test_what_looks_measured_is_seen(figure):
 )
 def test_code_sizes_and_sources_are_no_figures(text):
     assert not looks_measured(text)
-
-
-def meet(one, other):
-    summary = stored("training/cifar10.json")["summary"]
-    (low, high), (least, most) = (summary[arm]["interval_of_seeds"] for arm in (one, other))
-    return low <= most and least <= high
-
-
-def test_what_the_page_on_training_says_of_intervals_holds():
-    for other in ("dense", "narrow, core of 24", "narrow, everything of 24"):
-        assert not meet("stl 24", other)
-    assert meet("dense", "stl 49, along weights")
-    assert meet("dense", "stl 49")
-
-
-def test_where_the_texts_say_slower_it_is():
-    (_,) = places("README.md", "slower than dense at 8192 x 2048 x 512")
-    assert speedup([8192, 2048, 512]) < 1
-    (_,) = places("README.md", "neither model is faster than the dense one, as the plan had said")
-    (_,) = places("docs/benchmarks.md", "neither is faster, and the plan says so")
-    for entry in results("models/time.json").values():
-        assert entry["measured_speedup"] < 1
-        assert entry["predicted_of_layers"]["seconds"] > entry["predicted_of_layers"]["seconds_dense"]
-
-
-def test_exact_tiles_gain_on_some_gpus_and_lose_on_others():
-    (_,) = places("docs/will-it-help.md", "exact tiles gain on some GPUs and lose on others")
-    speedups = [predict((16384, 8192, 8192), "4x4x4-r48", "bfloat16", gpu).speedup for gpu in common_gpus()]
-    assert min(speedups) < 1 < max(speedups) < 4 / 3
-
-
-def test_the_start_takes_the_time_in_its_title():
-    (_,) = places("docs/start.md", "# Ten minutes")
-    assert round(results("newcomer.json")["total"] / 60) == 10
-
-
-def test_what_the_pages_on_numerics_say_without_figures_holds():
-    (_,) = places("docs/dynamic-least-squares.md", "At d = 64 sampling is no faster than exact")
-    narrow = results("numerics/dls.json")["seconds_per_row"][0]
-    assert narrow["d"] == 64
-    assert narrow["sampled"] >= narrow["gram"]
-    (_,) = places("docs/gauss-newton.md", "Structured is still the fastest at every n here")
-    for row in results("numerics/gauss-newton.json")["table"]:
-        assert row["structured"]["seconds"] < min(row[name]["seconds"] for name in ("sketched", "dense"))
-
-
-def test_what_the_page_on_machines_says_without_figures_holds():
-    (_,) = places("docs/machines.md", "renewals, results and progress are within a fifth of each other")
-    operations = results("search/queue.json")["operations"]
-    assert all(operations[name]["ratio"] < 1.2 for name in ("renew", "finish", "progress"))
-    drill = results("search/drill.json")
-    assert drill["lost_or_changed_between_kills"] == drill["counted_more_than_once"] == 0
-    assert drill["seconds_away"] == 60
