@@ -63,7 +63,7 @@ class FeatureLayout:
         return Profile(tuple(self.spread.tolist()))
 
     def turned(self, algorithm: BilinearAlgorithm) -> BilinearAlgorithm:
-        """The algorithm run along the axes: fitted to a profile there, it takes tiles of features as they are.
+        """The algorithm along the axes: fitted to a profile there, it takes tiles as they come.
 
         Raises:
             InvalidInput: the algorithm has another k.
@@ -144,7 +144,7 @@ def _choose_partners(parts: NDArray[np.int64], covariance: Array) -> None:
     for turn in range(_ROUNDS):
         before = parts.copy()
         for i in range(k):
-            # At first nothing is known of the tile's covariance, and what varies together is brought together.
+            # Before there are partners, what varies together is brought together.
             weights = np.ones((k, k))
             if turn:
                 b = _of_a_tile(parts, covariance) / (mean * tiles)

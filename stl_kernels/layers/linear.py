@@ -189,10 +189,9 @@ class STLLinear(nn.Module):
 
         Args:
             linear: a torch.nn.Linear, or a transposed one that stores (K, M), such as transformers' Conv1D.
-            calibration: moments of its input: features are dealt out to the tiles by variance, partners
-                that vary together where a covariance is given, and the mean goes into the bias; for encoders
-                such as "4x4x4-r32-sorted", which ask for it and are turned to the axes of the tiles, unless
-                `factors` are shared. See `layers.sorting`.
+            calibration: moments of its input, for encoders such as "4x4x4-r32-sorted": they say which
+                features share a tile, to whose axes the encoders are turned unless `factors` are shared,
+                and the mean goes into the bias. See `layers.sorting`.
 
         Raises:
             InvalidInput: `linear` is another kind of layer, is lazy, quantised or on the meta device, or

@@ -73,9 +73,11 @@ def _values(report: Report, command: str) -> dict[str, Any]:
     config = report.config
     targets = (("ratio", config.ratio), ("loss", config.loss), ("seconds", config.seconds))
     target = next(f"{name} {value:g}" for name, value in targets if value is not None)
+    rows = layer_rows(report)
     return {
         "report": report,
-        "rows": layer_rows(report),
+        "rows": rows,
+        "all_exact": _all_exact(rows),
         "target": target,
         "command": command,
         "left": report.plan.structure.left,
@@ -98,12 +100,18 @@ def _metric(report: Report) -> str:
 
 
 def _pictures(report: Report) -> dict[str, str]:
+    """SVG by name; "" where it would be empty: all errors are 0, or no loss is above 0."""
     rows = layer_rows(report)
+    errors = [row["error"] for row in rows]
     return {
         "allocation": _bars([r["ratio"] for r in rows], "dense over core multiplications"),
-        "errors": _bars([r["error"] for r in rows], "relative output error"),
+        "errors": "" if _all_exact(rows) else _bars(errors, "relative output error"),
         "frontier": _line(report.allocation.frontier, report.ratios.get("core", float("nan"))),
     }
+
+
+def _all_exact(rows: list[dict[str, Any]]) -> bool:
+    return bool(rows) and all(row["error"] == 0 for row in rows)
 
 
 def _figure() -> tuple[Any, Any]:
@@ -133,13 +141,14 @@ def _bars(values: list[float], label: str) -> str:
 
 
 def _line(points: tuple[tuple[float, float], ...], chosen: float) -> str:
-    figure, axes = _figure()
     finite = [(ratio, loss) for ratio, loss in points if loss > 0]
+    if not finite:
+        return ""
+    figure, axes = _figure()
     axes.plot([r for r, _ in finite], [x for _, x in finite], color=_SOFT, marker="o", markersize=3)
     if chosen == chosen:
         axes.axvline(chosen, color=_ACCENT, linewidth=1)
-    if finite:
-        axes.set_yscale("log")
+    axes.set_yscale("log")
     axes.set_xlabel("core ratio", fontsize=9, color=_SOFT)
     axes.set_ylabel("predicted loss", fontsize=9, color=_SOFT)
     return _svg(figure)

@@ -14,7 +14,7 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
 from stl_algebra.published import read_encoders
 from stl_search.cli.common import echo_json, err, json_option, out, progress_bar, table
-from stl_search.cli.names import encoders_argument
+from stl_search.cli.names import devices, encoders_argument
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,13 @@ def _check_device(name: str) -> None:
 @bench.command()
 @encoders_argument
 @click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
-@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    shell_complete=devices,
+    help="A torch device: cpu, cuda.",
+)
 @click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
 @click.option("--tiling", type=click.Choice(["strided", "consecutive"]), default="strided", show_default=True)
 @json_option
@@ -160,7 +166,13 @@ def layer(
 
 
 @bench.command()
-@click.option("--device", default="cpu", show_default=True, help="A torch device: cpu, cuda.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    shell_complete=devices,
+    help="A torch device: cpu, cuda.",
+)
 @click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
 def peaks(device: str, dtype: str) -> None:
     """Measure and store what this device reaches; `bench layer` and `stl_kernels.predict` read it.

@@ -14,7 +14,7 @@ _VARIABLE = "_STL_SEARCH_COMPLETE"
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
     """Print the script that makes a shell complete commands, options, files, and names of groups, formats,
-    published encoders and families.
+    published encoders, families, recipes and devices.
 
     \b
     Example:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stl_search.cli.common import command_line, echo_json, err, json_option, out, progress_bar, table
+from stl_search.cli.names import predicted_devices
+from stl_search.cli.names import recipes as recipe_names
 
 if TYPE_CHECKING:
     from stl_models.planning.plan import Plan
@@ -25,9 +27,21 @@ if TYPE_CHECKING:
     "--out", "target", type=click.Path(path_type=Path), help="A new folder for the converted model."
 )
 @click.option("--plan-only", is_flag=True, help="Say what would be done, in seconds, and stop.")
-@click.option("--recipe", "recipes", multiple=True, help="Allowed recipes; every standard one by default.")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    shell_complete=recipe_names,
+    help="Allowed recipes; every standard one by default.",
+)
 @click.option("--skip", multiple=True, help="Shell patterns of layers to leave alone.")
-@click.option("--device", default="cpu", show_default=True, help="For predicted times: cpu, cuda, H200, ...")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    shell_complete=predicted_devices,
+    help="For predicted times: cpu, cuda, H200, ...",
+)
 @click.option("--tokens", type=click.IntRange(min=16), default=24_000, show_default=True)
 @click.option("--length", type=click.IntRange(min=2), default=128, show_default=True, help="Tokens a window.")
 @click.option(

@@ -11,6 +11,7 @@ from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import dtype_option, echo_json, json_option, out, table
 from stl_search.cli.names import families as family_names
 from stl_search.cli.names import groups as group_names
+from stl_search.cli.names import predicted_devices
 from stl_search.cli.names import tiles as tile_names
 from stl_search.frontier.listing import Wanted, listed
 
@@ -38,7 +39,9 @@ _ORIGINS = {
     "--shape", help="With --ratio: N x K x M of the product X (N, K) times W (K, M), as 4096x4096x4096."
 )
 @click.option(
-    "--device", help="With --ratio and --shape: cpu or cuda as measured here, or a GPU of the table, as h200."
+    "--device",
+    shell_complete=predicted_devices,
+    help="With --ratio and --shape: cpu or cuda as measured here, or a GPU of the table, as h200.",
 )
 @click.option(
     "--tile",

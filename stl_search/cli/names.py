@@ -6,13 +6,25 @@ files, which click completes itself.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from stl_algebra.precision import PRECISIONS
+
+#: What `convert --recipe` and `train vision --model` take: the keys of `stl_models.recipes.RECIPES` and of
+#: `stl_models.vision.MODELS`, which torch comes with.
+RECIPE_NAMES = (
+    "exact", "neurons", "pivoted-low-rank", "shared-input", "tiles", "2:4", "2:4-sparsegpt", "2:4-wanda",
+    "value-basis", "low-rank-whitened",
+)  # fmt: skip
+VISION_NAMES = ("t2t-vit-7", "t2t-vit-14", "t2t-vit-small-32", "t2t-vit-7-32")
+#: What torch calls the devices that commands run on.
+DEVICE_NAMES = ("cpu", "cuda")
 
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -62,8 +74,28 @@ def _matrices() -> tuple[str, ...]:
     return (*ENSEMBLE_NAMES, "random", *BUNDLED)
 
 
+def _gpus() -> list[str]:
+    """The table of common GPUs, read where it lies: the package that it belongs to imports torch."""
+    found = find_spec("stl_kernels")
+    if found is None or found.origin is None:
+        return []
+    table = json.loads((Path(found.origin).parent / "data" / "gpus.json").read_text(encoding="utf-8"))
+    return list(table["gpus"])
+
+
+def predicted_devices(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Devices that times are predicted for; GPUs in lower case, too, where they are begun so."""
+    known = [*DEVICE_NAMES, *_gpus()]
+    if incomplete and incomplete == incomplete.lower():
+        known = [name.lower() for name in known]
+    return _of(lambda: known)(ctx, param, incomplete)
+
+
 tiles, groups, families = _of(_tiles), _of(_groups), _of(_families)
 precisions = _of(lambda: PRECISIONS)
+recipes, vision_models, devices = (
+    _of(lambda: RECIPE_NAMES), _of(lambda: VISION_NAMES), _of(lambda: DEVICE_NAMES)
+)  # fmt: skip
 
 
 def _or_file(names: Callable[[], Iterable[str]]) -> Completion:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from stl_search.cli.common import echo_json, going_on_later, json_option, out, progress_bar
+from stl_search.cli.names import devices
 
 
 @click.command()
@@ -60,7 +61,7 @@ from stl_search.cli.common import echo_json, going_on_later, json_option, out, p
     "--windows", type=click.IntRange(min=1), default=40, show_default=True, help="Held-out windows."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", default="", help="cuda where there is one, else cpu.")
+@click.option("--device", default="", shell_complete=devices, help="cuda where there is one, else cpu.")
 @click.option("--bf16", "autocast", is_flag=True, help="Products in bfloat16.")
 @json_option
 def lm(

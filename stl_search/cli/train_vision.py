@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from stl_search.cli.common import echo_json, going_on_later, json_option, out, progress_bar
+from stl_search.cli.names import devices, vision_models
 
 
 @click.command()
@@ -18,7 +19,13 @@ from stl_search.cli.common import echo_json, going_on_later, json_option, out, p
     help="Folder with train/ and val/, or an npz file.",
 )
 @click.option("--out", "target", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
-@click.option("--model", default="t2t-vit-7", show_default=True, help="t2t-vit-7, -14, -7-32 or -small-32.")
+@click.option(
+    "--model",
+    default="t2t-vit-7",
+    show_default=True,
+    shell_complete=vision_models,
+    help="t2t-vit-7, -14, -7-32 or -small-32.",
+)
 @click.option(
     "--tokens",
     type=click.Choice(["performer", "transformer"]),
@@ -87,7 +94,7 @@ from stl_search.cli.common import echo_json, going_on_later, json_option, out, p
     "--average", type=float, default=0.0, show_default=True, help="Decay of the averaged weights; 0 for none."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", default="", help="cuda where there is one, else cpu.")
+@click.option("--device", default="", shell_complete=devices, help="cuda where there is one, else cpu.")
 @click.option("--bf16", "autocast", is_flag=True, help="Products in bfloat16.")
 @click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
 @json_option

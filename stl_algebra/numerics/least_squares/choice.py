@@ -11,8 +11,8 @@ from typing import Literal
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.least_squares.config import Config
 
-# Below this many rows per feature, and below this eps, the exact Gram matrix was faster (measured; theory
-# notes, section 8, and docs/dynamic-least-squares.md).
+# A choice: with fewer rows per feature, or a smaller eps, a large share of the rows is kept anyway (theory
+# notes, section 8).
 ROWS_PER_FEATURE = 100
 SMALLEST_EPS = 0.05
 

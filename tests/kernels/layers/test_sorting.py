@@ -89,9 +89,7 @@ def test_features_that_vary_together_lose_less_in_one_tile():
     x = torch.from_numpy(_related(128, 400, seed=1))
     lost = []
     for calibration in (moments, (moments.mean, np.diag(moments.covariance))):
-        layer = STLLinear.from_linear(
-            dense, "4x4x4-r32-sorted", calibration=calibration, row_grouping="rows"
-        )
+        layer = STLLinear.from_linear(dense, "4x4x4-r32-sorted", calibration=calibration, row_grouping="rows")
         lost.append(float((layer(x) - dense(x)).detach().square().sum()))
     assert lost[0] < 0.8 * lost[1]
 

@@ -7,7 +7,7 @@ import torch
 
 from stl_algebra import InvalidInput, TileFormat, definition
 from stl_kernels import Peaks, common_gpus, load_peaks, measure_and_store_peaks, predict, store_peaks
-from stl_kernels.device.peaks import STEPS, peaks_file, seconds_on
+from stl_kernels.device.peaks import STEPS, device_name, peaks_file, seconds_on
 from stl_kernels.speed import peak_measurement
 from stl_kernels.speed.prediction import resolve_peaks
 
@@ -92,3 +92,9 @@ def test_measured_peaks_are_stored_merged_and_read_by_predict(tmp_path, monkeypa
     assert load_peaks("cpu") == both
     assert [len(first.curves["float32"][step]) for step in STEPS] == [2] * 6
     assert predict((64, 64, 64), EXACT, "float32", "cpu") == predict((64, 64, 64), EXACT, "float32", both)
+
+
+@pytest.mark.parametrize(("threads", "words"), [(1, ", 1 thread"), (2, ", 2 threads"), (12, ", 12 threads")])
+def test_a_processors_name_counts_its_threads(monkeypatch, threads, words):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert device_name("cpu").endswith(words)

@@ -14,7 +14,10 @@ from rich.console import Console
 
 from stl_algebra.families import FAMILIES
 from stl_algebra.groups import NAME_TABLE
+from stl_kernels import common_gpus
 from stl_models.activations import CaptureOptions
+from stl_models.recipes import RECIPES
+from stl_models.vision import MODELS
 from stl_search.cli import main
 from stl_search.cli.main import COMMANDS, TASKS
 from stl_search.cli.terminal import table
@@ -130,6 +133,16 @@ def test_names_of_commands_and_options_complete():
         (("run", "--strategy", ""), "rounds"),
         (("group", "Q"), "Q8"),
         (("convert", "x", "--repair", "a"), "always"),
+        (("convert", "x", "--recipe", "pivot"), "pivoted-low-rank"),
+        (("convert", "x", "--recipe", ""), "exact"),
+        (("convert", "x", "--device", "H2"), "H200"),
+        (("frontier", "--ratio", "2", "--device", "h2"), "h200"),
+        (("frontier", "--device", ""), "A100"),
+        (("bench", "layer", "4x4x4-r48", "--device", "cu"), "cuda"),
+        (("bench", "peaks", "--device", ""), "cpu"),
+        (("train", "lm", "--device", "c"), "cuda"),
+        (("train", "vision", "--device", "c"), "cuda"),
+        (("train", "vision", "--model", "t2t-vit-s"), "t2t-vit-small-32"),
         (("schema", "ver"), "verify"),
         (("completion", "z"), "zsh"),
     ],
@@ -150,6 +163,31 @@ def test_names_that_complete_are_those_that_exist():
     assert {family.name for family in FAMILIES.values()} == set(FAMILIES)
     assert values("group", "") == list(NAME_TABLE)
     assert tuple(ENSEMBLES) == ENSEMBLE_NAMES
+    assert set(RECIPES) == set(values("convert", "x", "--recipe", ""))
+    assert tuple(MODELS) == tuple(values("train", "vision", "--model", ""))
+    assert values("convert", "x", "--device", "") == ["cpu", "cuda", *common_gpus()]
+
+
+def commands(group, *names):
+    """Words and command of every command, those of groups too."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*names, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+
+
+def test_every_device_and_recipe_completes():
+    having = [
+        (*words, option)
+        for words, command in commands(main)
+        for parameter in command.params
+        for option in {"--device", "--recipe"} & set(parameter.opts)
+    ]
+    assert ("convert", "--recipe") in having
+    assert ("train", "vision", "--device") in having
+    assert [words for words in having if not values(*words, "")] == []
 
 
 def test_defaults_that_are_written_twice_agree():
@@ -163,7 +201,18 @@ def test_defaults_that_are_written_twice_agree():
 
 
 @pytest.mark.parametrize(
-    "words", ["fi", "run --fa", "run --family f", "verify 4x4x4-r4", "convert --re", "bench layer --ti"]
+    "words",
+    [
+        "fi",
+        "run --fa",
+        "run --family f",
+        "verify 4x4x4-r4",
+        "convert --re",
+        "bench layer --ti",
+        "convert x --recipe e",
+        "frontier --device H",
+        "train vision --model t",
+    ],
 )
 def test_completion_imports_nothing_heavy(words):
     program = (

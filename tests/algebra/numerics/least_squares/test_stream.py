@@ -76,6 +76,19 @@ def test_rotated_rows_of_condition_1e5(deletions):
     assert excess(stream.solve().x, a[-395:], b[-395:]) <= 1e-9
 
 
+@pytest.mark.parametrize(
+    ("deletions", "resolved", "reported"), [("none", 1e6, 1e8), ("any", 1e6, 1e8), ("window", 1e13, 1e15)]
+)
+@pytest.mark.parametrize("d", [2, 32])
+def test_the_condition_that_is_resolved(deletions, resolved, reported, d):
+    frame, turn = (torch.linalg.qr(draw(rows, d, seed=rows)[0]).Q for rows in (200, d))
+    for condition, flagged in ((resolved / math.sqrt(d), False), (reported, True)):
+        scales = torch.logspace(0, -math.log10(condition), d, dtype=torch.float64)
+        stream = DynamicLeastSquares(d, deletions=deletions)
+        stream.insert((frame * scales) @ turn, frame.sum(1))
+        assert ("rank_deficient" in stream.solve().flags) == flagged
+
+
 @pytest.mark.parametrize("deletions", ["any", "window", "none"])
 def test_batching_does_not_matter(deletions):
     a, b = draw(700, 24, 3)

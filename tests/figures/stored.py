@@ -1,0 +1,43 @@
+"""Reading results, and the figures that several pages show."""
+
+import csv
+import json
+from functools import cache
+
+from tests.figures.pages import ROOT
+
+
+@cache
+def stored(path):
+    """A JSON file of `results/`."""
+    return json.loads((ROOT / "results" / path).read_text(encoding="utf-8"))
+
+
+def results(path):
+    return stored(path)["results"]
+
+
+@cache
+def scores():
+    with (ROOT / "results/frontier-4x4x4/scores.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def errors_on_layers(kind):
+    """NMSE of the rows of a kind on the bundled layers, the least and the most."""
+    found = [float(r["nmse"]) for r in scores() if r["matrices"].startswith("minilm") and kind(r)]
+    return min(found), max(found)
+
+
+def errors_of_sorted(source, method, ranks, which="error"):
+    rows = next(entry["rows"] for entry in results("sorted-profile/layers.json") if entry["source"] == source)
+    found = {row["rank"]: row[which] for row in rows if row["method"] == method}
+    return tuple(found[rank] for rank in ranks)
+
+
+def speedup(shape):
+    """Of exact tiles over the dense product on a processor."""
+    return next(
+        e["speedup"] for e in results("cpu/layer.json")
+        if e["shape"] == shape and e["rank"] in (48, 49) and e["tiling"] == "strided"
+    )  # fmt: skip
