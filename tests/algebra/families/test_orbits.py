@@ -260,10 +260,10 @@ def test_strassen_is_found_from_s3():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spelling", "positions"),
-    [("C1/0+0+0/cyclic", (0,) * 7 + (1,) * 2), ("C4/0+2/cyclic", (0, 3, 3, 6, 7))],
+    ("spelling", "positions", "first"),
+    [("C1/0+0+0/cyclic", (0,) * 7 + (1,) * 2, 3), ("C4/0+2/cyclic", (0, 3, 3, 6, 7), 0)],
 )
-def test_symmetric_algorithms_of_rank_23_are_found_and_rounded(spelling, positions):
+def test_symmetric_algorithms_of_rank_23_are_found_and_rounded(spelling, positions, first):
     """Ballard, Ikenmeyer, Landsberg and Ryder 2019 have both symmetries: Z_3, and Z_4 x Z_3.
 
     Which starts become exact, and which of those can be rounded, depends on the processor. About one start in
@@ -273,7 +273,8 @@ def test_symmetric_algorithms_of_rank_23_are_found_and_rounded(spelling, positio
     symmetry = Symmetry.parse(spelling)
     types = orbit_types(symmetry)
     chosen = [types[i] for i in positions]
-    for seed in range(32):
+    # Rounding in vain takes most of the time: the first of these seeds did not where this was written.
+    for seed in range(first, first + 32):
         fit = refine_invariant(symmetry, chosen, starts=4, seed=seed)
         for found in algorithms_of(fit, symmetry, chosen):
             if nmse(found) >= 1e-24:

@@ -11,8 +11,14 @@ from tests.search.cli.calling import call
 
 @pytest.mark.slow
 def test_a_run_on_a_profile_says_so_everywhere(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "layer.npz",
+        x=rng.normal(size=(96, 32)) * np.geomspace(2, 1, 32),
+        w=rng.normal(size=(32, 24)),
+    )
     arguments = ["run", "--tile", "2", "--rank", "5", "--profile", "3,1", "--trials", "3", "--out", tmp_path]
-    outcome = call(*arguments, "--matrices", "minilm", "--json")
+    outcome = call(*arguments, "--matrices", tmp_path / "layer.npz", "--json")
     assert outcome.exit_code == 0, outcome.output
     scores = json.loads(outcome.stdout)["winners"]["5"]
     assert scores["profile"] == [0.75, 0.25]
@@ -23,7 +29,8 @@ def test_a_run_on_a_profile_says_so_everywhere(tmp_path):
     assert words in (tmp_path / "report.md").read_text()
     assert f"{words} (closed form)" in (tmp_path / "scores.csv").read_text()
     assert words in call("frontier", tmp_path).stdout
-    assert words in call("evaluate", tmp_path / "encoders" / "2x2x2-r5.safetensors").stdout
+    encoders = tmp_path / "encoders" / "2x2x2-r5.safetensors"
+    assert words in call("evaluate", encoders, "--matrices", tmp_path / "layer.npz").stdout
 
 
 def test_profiles_of_layers_are_measured(tmp_path):
