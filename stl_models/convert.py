@@ -22,7 +22,7 @@ from stl_models.planning.allocate import Allocation, Decision
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.counting import count_layers, predicted_seconds
 from stl_models.planning.measuring import Measuring
-from stl_models.planning.plan import Plan, make_engine, make_plan
+from stl_models.planning.plan import Plan, make_engine, make_plan, model_dtype
 from stl_models.recipes import Engine
 from stl_models.repair import BlockOutcome, convert_block
 from stl_models.report import Report
@@ -91,7 +91,12 @@ def convert_(
     if plan.problems:
         raise InvalidInput(
             "model", expected="layers that can be converted", got="; ".join(plan.problems[:5]),
-            hint="name them with skip to leave them alone",
+            hint="name them with skip to leave them alone" if plan.structure.problems else "",
+        )  # fmt: skip
+    if config.dtype not in ("", model_dtype(model)):
+        raise InvalidInput(
+            "dtype", expected=f"the model's own, {model_dtype(model)}", got=config.dtype,
+            hint="load the model in the dtype that is wanted",
         )  # fmt: skip
     held: list[Batch] = []
     if config.distillation:
@@ -187,8 +192,6 @@ class Conversion:
         )  # fmt: skip
         for module in outcome.module.modules():
             if isinstance(module, Composite):
-                if self.config.dtype:
-                    module.to(getattr(torch, self.config.dtype))
                 tile_products(module, self.engine, self.config)
         outcome = replace(outcome, seconds=time.monotonic() - started)
         if store is not None:
