@@ -150,7 +150,7 @@ class Conversion:
         self.measuring = Measuring(self.streams, plan, (self.engine, self.peaks), self.progress)
 
     def convert(self, allocation: Allocation, report: Report, store: BlockStore | None) -> None:
-        """Convert block after block, both streams side by side; fills in the report."""
+        """Convert block after block, both streams side by side; fills in the report, uses up the states."""
         by_name = {n: d for d in allocation.decisions for n in d.names}
         dense_states = converted_states = self.streams.first
         streaming = any(d.approximate for d in allocation.decisions)
@@ -164,10 +164,12 @@ class Conversion:
                 pair = Pair(number, module, module, dense_states, converted_states)
                 outcome = self._block(pair, decisions, store)
                 if streaming and number + 1 < count:
-                    dense_states = self.streams.run_all(number, module, dense_states)
+                    # Both streams start with the same states; from then on each has its own place.
+                    place = None if dense_states is converted_states else dense_states
+                    dense_states = self.streams.run_all(number, module, dense_states, place)
             if streaming and number + 1 < count:
                 # Through the block as it will run, so that a conversion that was resumed is the same.
-                converted_states = self.streams.run_all(number, outcome.module, converted_states)
+                self.streams.run_all(number, outcome.module, converted_states, converted_states)
             self._place(block, outcome.module)
             self.measuring.forget(number)
             self.measuring.expected = outcome.seconds

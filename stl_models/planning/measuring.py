@@ -137,7 +137,9 @@ class Measuring:
                         layers = {n: self._dense(number, block, n, moments) for n in members}
                     regions.append(region_of(members, layers, self.plan.links, config, self.engine))
                 if approximate and number + 1 < count:
-                    states = streams.run_all(number, block, states)
+                    states = streams.run_all(
+                        number, block, states, None if states is streams.first else states
+                    )
                 if not approximate and number == 0:
                     whole = [self._dense(number, block, n, moments) for n in own.order]
                     encoding = encoding_seconds(whole, self.engine, config)
