@@ -235,5 +235,5 @@ def check_moments(moments: Mapping[str, Moments]) -> None:
         if m.rows < 2 or float(m.centred().diagonal().sum()) <= 1e-9 * power:
             raise InvalidInput(
                 "calibration", expected="rows that differ", got=f"{m.rows} rows, all alike, at {name}",
-                hint="give more and more varied text",
+                hint="give more and more varied text, or leave the layer alone with skip",
             )  # fmt: skip
