@@ -73,7 +73,7 @@ def convert(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     torch.linalg.eigh(torch.randn(64, 64, dtype=torch.float64) @ torch.randn(64, 64, dtype=torch.float64))
     changes: dict[str, Any] = {"recipes": tuple(arguments.recipe)} if arguments.recipe else {}
     config = ConversionConfig(ratio=arguments.ratio, repair=arguments.repair, **changes)
-    calibration = Calibration(arguments.calibrate, arguments.rows, arguments.length, 4)
+    calibration = Calibration(arguments.calibrate, arguments.rows, arguments.length, arguments.batch)
     data = status("VmData")
     limit = None
     if way == "streamed":
@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--ratio", type=float, default=2.0)
     parser.add_argument("--rows", type=int, default=6144)
     parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=4, help="windows a batch; the command has 16")
     parser.add_argument("--recipe", nargs="+", help="allowed recipes; the standard ones by default")
     parser.add_argument("--repair", default="held-out")
     parser.add_argument("--limit", type=float, default=0.9, help="share of the float32 size, for streamed")
@@ -166,7 +167,8 @@ def main() -> None:
         found["command"] = shlex.join(["python", "-m", "benchmarks.memory", *words])
         found["peak_over_float32_model"] = found["peak_bytes"] / (4 * parameters)
         allowed = f", {' '.join(arguments.recipe)}" if arguments.recipe else ""
-        results[f"{way} at {arguments.ratio}{allowed}, repair {arguments.repair}"] = found
+        given = f"repair {arguments.repair}, {arguments.rows} tokens in batches of {arguments.batch}"
+        results[f"{way} at {arguments.ratio}{allowed}, {given}"] = found
         print(way, json.dumps({k: v for k, v in found.items() if k != "block_seconds"}), flush=True)
         document = {
             "device": device_name("cpu"),

@@ -22,7 +22,7 @@ from stl_models.planning.allocate import Allocation, Decision
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.counting import count_layers, predicted_seconds
 from stl_models.planning.measuring import Measuring
-from stl_models.planning.plan import Plan, make_engine, make_plan
+from stl_models.planning.plan import Plan, make_engine, make_plan, model_dtype
 from stl_models.recipes import Engine
 from stl_models.repair import BlockOutcome, convert_block
 from stl_models.report import Report
@@ -91,7 +91,12 @@ def convert_(
     if plan.problems:
         raise InvalidInput(
             "model", expected="layers that can be converted", got="; ".join(plan.problems[:5]),
-            hint="name them with skip to leave them alone",
+            hint="name them with skip to leave them alone" if plan.structure.problems else "",
+        )  # fmt: skip
+    if config.dtype not in ("", model_dtype(model)):
+        raise InvalidInput(
+            "dtype", expected=f"the model's own, {model_dtype(model)}", got=config.dtype,
+            hint="load the model in the dtype that is wanted",
         )  # fmt: skip
     held: list[Batch] = []
     if config.distillation:
@@ -145,7 +150,7 @@ class Conversion:
         self.measuring = Measuring(self.streams, plan, (self.engine, self.peaks), self.progress)
 
     def convert(self, allocation: Allocation, report: Report, store: BlockStore | None) -> None:
-        """Convert block after block, both streams side by side; fills in the report."""
+        """Convert block after block, both streams side by side; fills in the report, uses up the states."""
         by_name = {n: d for d in allocation.decisions for n in d.names}
         dense_states = converted_states = self.streams.first
         streaming = any(d.approximate for d in allocation.decisions)
@@ -159,10 +164,12 @@ class Conversion:
                 pair = Pair(number, module, module, dense_states, converted_states)
                 outcome = self._block(pair, decisions, store)
                 if streaming and number + 1 < count:
-                    dense_states = self.streams.run_all(number, module, dense_states)
+                    # Both streams start with the same states; from then on each has its own place.
+                    place = None if dense_states is converted_states else dense_states
+                    dense_states = self.streams.run_all(number, module, dense_states, place)
             if streaming and number + 1 < count:
                 # Through the block as it will run, so that a conversion that was resumed is the same.
-                converted_states = self.streams.run_all(number, outcome.module, converted_states)
+                self.streams.run_all(number, outcome.module, converted_states, converted_states)
             self._place(block, outcome.module)
             self.measuring.forget(number)
             self.measuring.expected = outcome.seconds
@@ -187,8 +194,6 @@ class Conversion:
         )  # fmt: skip
         for module in outcome.module.modules():
             if isinstance(module, Composite):
-                if self.config.dtype:
-                    module.to(getattr(torch, self.config.dtype))
                 tile_products(module, self.engine, self.config)
         outcome = replace(outcome, seconds=time.monotonic() - started)
         if store is not None:

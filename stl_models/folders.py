@@ -100,10 +100,11 @@ def plan_folder(
         config = config.with_changes(objective="pooled")
     with contextlib.ExitStack() as stack:
         place = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stl-")))
-        model, why = open_dense(folder, place)
+        model, why = open_dense(folder, place, config.dtype)
         if config.distillation:
             model, why = None, "distillation trains all of it at once"
         if model is not None:
+            _check_tokens(model, batches)
             why = "its blocks do not follow each other"
             try:
                 plan = make_plan(model, config, batches[0])
@@ -112,10 +113,22 @@ def plan_folder(
             except InvalidInput as error:
                 # If it is the user's to mend, the whole model will say so again.
                 why = f"it cannot be run block by block ({error.got})"
-    model, _ = load_dense(folder)
+    model, _ = load_dense(folder, config.dtype or "auto")
+    _check_tokens(model, batches)
     plan = make_plan(model, config, batches[0])
     note = f"the whole model is held in memory: {why}"
     return Opened(replace(plan, notes=(*plan.notes, note)), model, batches, config)
+
+
+def _check_tokens(model: Any, batches: list[dict[str, torch.Tensor]]) -> None:
+    """The tokenizer and the model must be of one another."""
+    try:
+        known = model.get_input_embeddings().num_embeddings
+    except (AttributeError, NotImplementedError):
+        return
+    largest = max(int(part["input_ids"].max()) for part in batches)
+    if largest >= known:
+        raise InvalidInput("tokenizer", expected=f"tokens below {known}, the model's", got=f"token {largest}")
 
 
 def convert_folder(
@@ -148,6 +161,7 @@ def convert_folder(
     """
     if Path(out).resolve() == Path(folder).resolve():
         raise InvalidInput("out", expected="another folder than the model's", got=str(out))
+    new = not Path(out).exists()
     check_writable(out)
     scratch = Path(out) / SCRATCH
     # What a conversion that was killed has left.
@@ -171,6 +185,10 @@ def convert_folder(
         store.finish(model, report.as_json(), model_config(model), trained=bool(report.distillation))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if new:
+            # Nothing stays of a conversion that did not begin.
+            with contextlib.suppress(OSError):
+                Path(out).rmdir()
     return report, model, batches
 
 

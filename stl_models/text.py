@@ -20,7 +20,13 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         raise InvalidInput("text", expected="an existing text file", got=str(path))
-    text = path.read_text(encoding="utf-8", errors="replace")
+    # Windows marks UTF-8 at its start; that mark is no part of the text.
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    # A few broken characters are no harm; another encoding or a binary file is no text to calibrate on.
+    if 100 * (text.count("\ufffd") + text.count("\0")) > len(text):
+        raise InvalidInput(
+            "text", expected="a text in UTF-8", got=f"{path}, which is not", hint="save it as UTF-8"
+        )
     if not text.strip():
         raise InvalidInput("text", expected="a text", got=f"an empty file, {path}")
     return text

@@ -33,7 +33,9 @@ class Dense:
 def is_dense(module: nn.Module) -> bool:
     """Whether `read_dense` takes it: nn.Linear, or a layer that stores (K, M) with output size nf."""
     weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() != 2 or not weight.is_floating_point():
+    if not isinstance(weight, Tensor) or isinstance(weight, nn.parameter.UninitializedParameter):
+        return False
+    if weight.dim() != 2 or not weight.is_floating_point():
         return False
     return isinstance(module, nn.Linear) or getattr(module, "nf", None) == weight.shape[1]
 

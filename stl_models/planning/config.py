@@ -53,7 +53,8 @@ class ConversionConfig:
         tiles: "always", "where-faster" on `device`, or "never".
         encoders: path of an encoders file for the recipe `tiles`, "" for none.
         row_grouping: which rows share a tile; "batch" keeps causal models causal.
-        dtype: the converted layers' dtype, "" for the model's.
+        dtype: a folder's model is read in it, "" for its own; a model in memory has to have it already, but
+            for a plan's times.
         sensitivity: "kfac" (gradients), "one-at-a-time" (each layer converted alone and measured), "error"
             (the relative error of each layer; a poor guide), or "auto": kfac for models that predict tokens,
             else one at a time.

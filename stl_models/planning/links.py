@@ -6,7 +6,7 @@ What does not belong here: how it is seen (`structure`), what is made of it (`re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -68,8 +68,10 @@ class Links:
         return [tuple(names) for names in found.values()]
 
 
-def find_links(model: nn.Module, structure: Structure, example: Batch) -> tuple[Links, bool, list[str]]:
-    """The links, whether the blocks are a chain, and notes.
+def find_links(
+    model: nn.Module, structure: Structure, example: Batch
+) -> tuple[Structure, Links, bool, list[str]]:
+    """The structure that the example reaches, its links, whether the blocks are a chain, and notes.
 
     Args:
         model: the model.
@@ -78,19 +80,23 @@ def find_links(model: nn.Module, structure: Structure, example: Batch) -> tuple[
     """
     notes: list[str] = []
     seen = trace(model, list(structure.linears), structure.blocks, example)
+    # A tower for pictures has blocks too, which a text does not reach.
+    structure = replace(structure, blocks=seen.blocks)
     order = list(seen.calls)
     for name in structure.linears:
-        if name not in seen.calls:
+        if name in seen.unlike:
+            structure.left[name] = seen.unlike[name]
+        elif name not in seen.calls:
             structure.left[name] = "not reached by the example"
     repeated = [name for name, calls in seen.calls.items() if calls > 1]
     if repeated:
         notes.append(f"{len(repeated)} layers are called more than once a pass, such as {repeated[0]}")
-        return Links(tuple(order), tuple((n,) for n in order)), False, notes
+        return structure, Links(tuple(order), tuple((n,) for n in order)), False, notes
     if not seen.chained:
         notes.append("the blocks do not follow each other: the model is converted as one block")
     neurons, values = _pairs(model, structure.blocks if seen.chained else (), order, example)
     links = Links(tuple(order), tuple(seen.inputs), tuple(neurons), tuple(values), frozenset(seen.residual))
-    return links, seen.chained, notes
+    return structure, links, seen.chained, notes
 
 
 def _pairs(

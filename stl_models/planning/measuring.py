@@ -137,7 +137,9 @@ class Measuring:
                         layers = {n: self._dense(number, block, n, moments) for n in members}
                     regions.append(region_of(members, layers, self.plan.links, config, self.engine))
                 if approximate and number + 1 < count:
-                    states = streams.run_all(number, block, states)
+                    states = streams.run_all(
+                        number, block, states, None if states is streams.first else states
+                    )
                 if not approximate and number == 0:
                     whole = [self._dense(number, block, n, moments) for n in own.order]
                     encoding = encoding_seconds(whole, self.engine, config)
@@ -233,5 +235,5 @@ def check_moments(moments: Mapping[str, Moments]) -> None:
         if m.rows < 2 or float(m.centred().diagonal().sum()) <= 1e-9 * power:
             raise InvalidInput(
                 "calibration", expected="rows that differ", got=f"{m.rows} rows, all alike, at {name}",
-                hint="give more and more varied text",
+                hint="give more and more varied text, or leave the layer alone with skip",
             )  # fmt: skip

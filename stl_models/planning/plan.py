@@ -28,7 +28,7 @@ from stl_models.planning.links import Links, find_links
 from stl_models.planning.regions import allowed_recipes
 from stl_models.recipes import Engine, Shape, get_recipe
 from stl_models.structure.modules import Structure, find_structure
-from stl_models.structure.tracing import Batch, small
+from stl_models.structure.tracing import Batch, at_rest, called, small
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,23 @@ def make_plan(model: nn.Module, config: ConversionConfig, example: Batch | None 
     notes: list[str] = []
     problems = [f"{name}: {why}" for name, why in structure.problems.items()]
     links, chained = Links(tuple(structure.linears), tuple((n,) for n in structure.linears)), False
-    if not structure.linears and not problems:
-        left = "; ".join(f"{n}: {w}" for n, w in list(structure.left.items())[:3])
-        problems.append(f"model: no linear layer to convert{f' ({left})' if left else ''}")
+    share = structure.share_of_others()
+    if share >= 0.01:
+        largest = max(structure.others, key=lambda name: structure.others[name])
+        notes.append(
+            f"{share:.0%} of the weights are in no linear layer and stay as they are: {largest}, ..."
+        )
     if example is None:
         notes.append("no example was given: layers are planned on their own")
-    elif not problems:
-        links, chained, more = find_links(model, structure, small(example))
+    elif structure.linears and not problems:
+        structure, links, chained, more = find_links(model, structure, small(example))
+        # A window may be longer than the model's positions.
+        with at_rest(model):
+            called(model, small(example, 1, None), "give shorter windows")
         notes += more
+    if not links.order and not problems:
+        left = "; ".join(f"{n}: {w}" for n, w in list(structure.left.items())[:3])
+        problems.append(f"model: no linear layer to convert{f' ({left})' if left else ''}")
     engine, peaks, why = make_engine(model, config)
     notes += [why] if why else []
     rows = tuple(_row(name, structure.linears[name], links, config, (engine, peaks)) for name in links.order)

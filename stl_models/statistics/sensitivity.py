@@ -156,7 +156,8 @@ class _GradientSums:
 
         def hook(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             if not output.requires_grad:
-                output.requires_grad_()
+                # No leaf: models may change what a layer answers in place.
+                output = output.detach().requires_grad_().clone()
             torch.Tensor.register_hook(output, keep)  # type: ignore[no-untyped-call]
             return output
 

@@ -77,7 +77,7 @@ class Streams:
         self.calls: list[list[Call]] = [[] for _ in self.blocks]
         #: What every block answers beside the state; None where calls depend on what blocks answer.
         self.answers: list[Any] | None = None
-        self.first: Sequence[Any] = self.keep.states(self.batches)
+        self.first = self.keep.states(self.batches)
         if blocks:
             self.answers = _independent(model, blocks, self.batches[0])
             self.first = first = self.keep.states()
@@ -120,11 +120,20 @@ class Streams:
             out = module(*args, **kwargs)
         return out if isinstance(out, Tensor) else out[0]
 
-    def run_all(self, number: int, module: nn.Module, states: Sequence[Any]) -> States:
-        """The states after a block, of all batches."""
-        found = self.keep.states()
+    def run_all(
+        self, number: int, module: nn.Module, states: Sequence[Any], into: States | None = None
+    ) -> States:
+        """The states after a block, of all batches.
+
+        Args:
+            number: of the block.
+            module: the block.
+            states: at its input.
+            into: where they go, batch by batch; `states` itself where nobody needs it any more.
+        """
+        found = self.keep.states([None] * len(states)) if into is None else into
         for i in range(len(states)):
-            found.append(self.run(number, module, states[i], i))
+            found[i] = self.run(number, module, states[i], i)
         return found
 
     def tail(self, state: Tensor, batch: int) -> Any:

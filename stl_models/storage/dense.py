@@ -39,6 +39,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(config.read_text("utf-8"))
     except ValueError as error:
         raise InvalidInput("model", expected="a config.json in JSON", got=str(error)) from error
+    if not isinstance(data, dict):
+        raise InvalidInput("model", expected="a config.json that describes a model", got=f"{data!r} in it")
     method = (data.get("quantization_config") or {}).get("quant_method")
     if method is not None:
         words = "converted already" if method == "stl" else f"quantised ({method})"
@@ -63,12 +65,23 @@ def load_dense(folder: str | Path, dtype: str = "auto") -> tuple[Any, Any]:
     # Loading takes seconds; its bar would stand between our own lines.
     bars.disable_progress_bar()
     try:
-        model = kind.from_pretrained(folder, local_files_only=True, dtype=dtype)
+        model, info = kind.from_pretrained(
+            folder, local_files_only=True, dtype=dtype, output_loading_info=True
+        )
     except _FAILURES as error:
         raise _unreadable(folder, error) from error
     finally:
         if shown:
             bars.enable_progress_bar()
+    drawn = [
+        n for n in sorted(info["missing_keys"]) if any(n.startswith(f"{b}.") for b in find_blocks(model))
+    ]
+    if drawn:
+        # transformers draws what it does not find at random.
+        raise InvalidInput(
+            "model", expected="a checkpoint with all that config.json promises",
+            got=f"{folder} without {drawn[0]}",
+        )  # fmt: skip
     return model.eval(), load_tokenizer(folder)
 
 
@@ -83,15 +96,16 @@ def load_tokenizer(folder: str | Path) -> Any:
     try:
         return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except _FAILURES as error:
-        raise _unreadable(folder, error) from error
+        raise _unreadable(folder, error, "a folder with a tokenizer that transformers reads") from error
 
 
-def open_dense(folder: str | Path, scratch: Path) -> tuple[Any, str]:
+def open_dense(folder: str | Path, scratch: Path, dtype: str = "") -> tuple[Any, str]:
     """A skeleton of a folder's model whose tensors are read as its blocks run, or None and the reason.
 
     Args:
         folder: of the model; only read.
         scratch: a folder for what waits beside a block, on a disk and not in memory.
+        dtype: torch's name of the dtype that its tensors are read in; "" for the checkpoint's.
 
     Raises:
         InvalidInput: not a folder that transformers reads, or its model is quantised or converted already.
@@ -106,11 +120,11 @@ def open_dense(folder: str | Path, scratch: Path) -> tuple[Any, str]:
     try:
         described = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         # The second name is that of older versions.
-        dtype = getattr(described, "dtype", None) or getattr(described, "torch_dtype", None)
-        dtype = dtype or next(t.dtype for t in stored.values() if t.dtype.is_floating_point)
-        dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        wanted = dtype or getattr(described, "dtype", None) or getattr(described, "torch_dtype", None)
+        wanted = wanted or next(t.dtype for t in stored.values() if t.dtype.is_floating_point)
+        wanted = getattr(torch, wanted) if isinstance(wanted, str) else wanted
         make = getattr(kind, "from_config", kind)
-        torch.set_default_dtype(dtype)
+        torch.set_default_dtype(wanted)
         with without_numbers():
             model: Any = make(described)
     except _FAILURES as error:
@@ -118,7 +132,7 @@ def open_dense(folder: str | Path, scratch: Path) -> tuple[Any, str]:
     finally:
         torch.set_default_dtype(before)
     mixed = any(getattr(model, f"_keep_in_fp32_modules{end}", None) for end in ("", "_strict"))
-    if mixed and dtype != torch.float32:
+    if mixed and wanted != torch.float32:
         return None, "some of its layers are kept in float32"
     blocks = find_blocks(model)
     if len(blocks) < 2:
@@ -200,6 +214,8 @@ def _class_of(data: dict[str, Any]) -> tuple[Any, Any]:
     return transformers, getattr(transformers, name, transformers.AutoModel)
 
 
-def _unreadable(folder: str | Path, error: Exception) -> InvalidInput:
-    first = (str(error) or type(error).__name__).splitlines()[0]
-    return InvalidInput("model", expected="a folder that transformers reads", got=f"{folder}: {first}")
+def _unreadable(
+    folder: str | Path, error: Exception, expected: str = "a folder that transformers reads"
+) -> InvalidInput:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return InvalidInput("model", expected=expected, got=f"{folder}: {words}")

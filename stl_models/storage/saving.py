@@ -155,7 +155,6 @@ class Folder:
         for pattern in (".model-*", ".progress.*", ".plan.json.*", ".config.json.*"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
-        self._keep()
 
     def decisions(self) -> tuple[Allocation, Mapping[str, Lazy]] | None:
         """The allocation of an earlier run, and its sensitivities."""

@@ -32,12 +32,20 @@ class Structure:
         left: name to the reason why a linear layer is left alone.
         problems: name to what has to be mended before anything can be converted.
         blocks: names of the blocks in order; empty where there is no list of blocks.
+        others: name of a weight in the blocks that no linear layer holds (experts in one tensor, a
+            convolution) to how many numbers it has; it stays as it is.
     """
 
     linears: dict[str, tuple[int, int]]
     left: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     blocks: tuple[str, ...] = ()
+    others: dict[str, int] = field(default_factory=dict)
+
+    def share_of_others(self) -> float:
+        """The numbers in `others` as a share of all weights in the blocks that are known here."""
+        other = sum(self.others.values())
+        return other / max(other + sum(k * m for k, m in self.linears.values()), 1)
 
     def block_of(self, name: str) -> str:
         """The block that a layer lies in, "" for none."""
@@ -76,7 +84,22 @@ def find_structure(model: nn.Module, skip: tuple[str, ...] = (), *, everything: 
             left[name] = "its weight is tied to another module's"
         else:
             linears[name] = sizes_of(module)
-    return Structure(linears, left, problems, blocks)
+    return Structure(linears, left, problems, blocks, _others(model, blocks))
+
+
+def _others(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, int]:
+    """Weights in the blocks that no linear layer holds; embeddings are looked up and cost no product."""
+    found: dict[str, int] = {}
+    # What a parametrization makes a layer's weight of is below that layer.
+    linear: list[str] = []
+    for name, module in model.named_modules():
+        if is_dense(module) or isinstance(module, (nn.Embedding, STLLinear, Composite)):
+            linear.append(f"{name}.")
+        elif not any(f"{name}.".startswith(before) for before in linear):
+            for key, p in module.named_parameters(name, recurse=False):
+                if _has_values(p) and p.dim() > 1:
+                    found[key] = p.numel()
+    return {n: v for n, v in found.items() if not blocks or any(n.startswith(f"{b}.") for b in blocks)}
 
 
 def _problems(model: nn.Module, blocks: tuple[str, ...], everything: bool) -> dict[str, str]:

@@ -90,7 +90,10 @@ class Prober:
         def before(name: str) -> Any:
             def look(_: nn.Module, args: tuple[Any, ...]) -> Any:
                 inputs.setdefault(name, args[0].detach().clone())
-                return None if restore is None else (restore[name], *args[1:])
+                clean = None if restore is None else restore.get(name)
+                # What a router chose for a layer may be other rows in another run: it goes on with those.
+                same = clean is not None and clean.shape[:-1] == args[0].shape[:-1]
+                return (clean, *args[1:]) if same else None
 
             return look
 
@@ -130,6 +133,25 @@ class Prober:
         """Whether nothing but the target reads the source's output: then its channels may be left out."""
         reached = self.poisoned([source], lambda width: torch.ones(width, dtype=torch.bool))
         return not self.escaped and all(name == target for name, mask in reached.items() if mask.any())
+
+    def cuttable(self, pairs: list[Neurons]) -> list[Neurons]:
+        """Those of which every second channel can be left out, and the consumer is given just the others.
+
+        What lies between must not mind how many there are, as a gate does that something else computes.
+        """
+        change: dict[str, Hook] = {n: lambda _, y: y[..., ::2] for pair in pairs for n in pair.producers}
+        try:
+            inputs = self._run(change, self.clean)
+        except Exception:  # whatever a model's own code raises
+            return [p for pair in pairs for p in self.cuttable([pair])] if len(pairs) > 1 else []
+        halves = {pair.consumer: self.clean[pair.consumer][..., ::2] for pair in pairs}
+        return [
+            pair
+            for pair in pairs
+            for half in (halves[pair.consumer],)
+            if inputs[pair.consumer].shape == half.shape
+            and torch.allclose(inputs[pair.consumer], half, rtol=1e-3, atol=1e-6)
+        ]
 
     def responses(self, layers: list[str], hook: Hook) -> dict[str, Tensor]:
         """Inputs of all layers with the outputs of some changed."""
@@ -173,7 +195,7 @@ def find_pairs(
             values.append(heads)
         elif direct and len(direct) == len(sources):
             neurons.append(Neurons(tuple(direct), target))
-    return neurons, values
+    return prober.cuttable(neurons), values
 
 
 def _reached(prober: Prober, names: list[str], layers: list[str]) -> list[tuple[str, str, Tensor]]:
@@ -190,7 +212,7 @@ def _reached(prober: Prober, names: list[str], layers: list[str]) -> list[tuple[
     first = prober.poisoned(layers, half)
     found = []
     for source in layers:
-        following = names[place[source] + 1 : place[source] + 8]
+        following = [n for n in names[place[source] + 1 : place[source] + 8] if n in first]
         # The nearest later layer that some but not all of the channels reach.
         target = next((n for n in following if first[n].any() and not first[n].all()), None)
         if target is not None:
@@ -205,6 +227,9 @@ def _reached(prober: Prober, names: list[str], layers: list[str]) -> list[tuple[
         one = prober.poisoned(sources, partial(_with_bit, bit, 1))
         zero = prober.poisoned(sources, partial(_with_bit, bit, 0))
         for source, target in found:
+            if target not in one or target not in zero:
+                single[source][:] = False
+                continue
             codes[source] |= one[target].to(torch.int64) << bit
             # A channel fed by exactly one channel is reached by one of the two halves, never by both.
             single[source] &= one[target] ^ zero[target]

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stl_algebra.errors import InvalidInput
+from stl_algebra.errors import InvalidInput, StlError
+from stl_kernels.layers.dense import read_dense
 
 #: What a model is called with: a mapping of keywords, one tensor, or a sequence of positional arguments.
 Batch = Mapping[str, Any] | Tensor | tuple[Any, ...] | list[Any]
@@ -63,8 +65,8 @@ def written(model: nn.Module, ids: Tensor) -> dict[str, Tensor]:
     return {"decoder_input_ids": torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], dim=1)}
 
 
-def small(batch: Batch, rows: int = 2, length: int = 8) -> Batch:
-    """The first rows and tokens of a batch: enough to see what feeds what."""
+def small(batch: Batch, rows: int = 2, length: int | None = 8) -> Batch:
+    """The first rows and tokens of a batch: enough to see what feeds what. None: tokens as they are."""
 
     def cut(value: Any) -> Any:
         if isinstance(value, torch.Tensor) and value.dim() >= 2:
@@ -110,14 +112,18 @@ class Trace:
 
     Attributes:
         calls: how often each layer was called, in the order of the first calls.
+        unlike: layers that are no plain product with their weight, to the reason; they are in no other list.
         inputs: layers that were given the same tensor, in the order of the calls.
         residual: layers whose output is added to a tensor of its shape.
+        blocks: those that were called, in the model's order.
         chained: whether each block was given the output of the block before it.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
+    unlike: dict[str, str] = field(default_factory=dict)
     inputs: list[tuple[str, ...]] = field(default_factory=list)
     residual: set[str] = field(default_factory=set)
+    blocks: tuple[str, ...] = ()
     chained: bool = True
 
 
@@ -204,12 +210,19 @@ def trace(model: nn.Module, names: list[str], blocks: tuple[str, ...], batch: Ba
         return look
 
     def after(name: str) -> Any:
-        def look(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-            additions.want(name, output)
+        def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            why = _unlike_product(module, args, output)
+            if why:
+                seen.unlike[name] = why
+            else:
+                additions.want(name, output)
 
         return look
 
-    def into_block(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    reached: set[nn.Module] = set()
+
+    def into_block(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        reached.add(block)
         given = first_tensor(args, kwargs)
         if last[0] is not None and given is not last[0]:
             seen.chained = False
@@ -227,11 +240,26 @@ def trace(model: nn.Module, names: list[str], blocks: tuple[str, ...], batch: Ba
         handles.append(module.register_forward_pre_hook(into_block, with_kwargs=True))
         handles.append(module.register_forward_hook(out_of_block))
     with hooked(handles), at_rest(model), additions:
-        _called(model, batch)
-    seen.inputs = [tuple(group) for group in groups.values()]
+        called(model, batch)
+    seen.calls = {name: count for name, count in seen.calls.items() if name not in seen.unlike}
+    shared = (tuple(name for name in group if name in seen.calls) for group in groups.values())
+    seen.inputs = [group for group in shared if group]
     seen.residual = set(additions.other)
-    seen.chained = seen.chained and bool(blocks)
+    seen.blocks = tuple(name for name in blocks if model.get_submodule(name) in reached)
+    seen.chained = seen.chained and bool(seen.blocks)
     return seen
+
+
+def _unlike_product(module: nn.Module, args: tuple[Any, ...], output: Any) -> str:
+    """Why a layer's answer is not x W^T + b for its one argument x; "" where it is."""
+    if len(args) != 1 or not isinstance(args[0], Tensor):
+        return "it is not called with one tensor by position"
+    dense = read_dense(module)
+    expected = F.linear(args[0], dense.weight, dense.bias).float()
+    other = not isinstance(output, Tensor) or output.shape != expected.shape
+    # Half precision rounds by less than 1 %; what is not finite is another check's affair.
+    other = other or bool((output.float() - expected).norm() > 0.05 * expected.norm())
+    return "it answers something else than the product with its weight" if other else ""
 
 
 def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -239,11 +267,31 @@ def first_tensor(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | N
     return next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
 
 
-def _called(model: nn.Module, batch: Batch) -> None:
+def called(
+    model: nn.Module, batch: Batch, hint: str = "stl_models.convert_ takes a model's own batches"
+) -> Any:
+    """What a model answers to a batch.
+
+    Args:
+        model: the model.
+        batch: what it is called with.
+        hint: what to do where it cannot be.
+
+    Raises:
+        InvalidInput: it cannot be called with it; what its own code raised is said.
+    """
     try:
-        run_model(model, batch)
-    except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        return run_model(model, batch)
+    except StlError:
+        raise
+    except Exception as error:  # whatever a model's own code raises
         first = (str(error) or type(error).__name__).splitlines()[0]
+        given = ""
+        if isinstance(batch, Mapping):
+            sizes = (f"{k} {list(v.shape)}" if isinstance(v, Tensor) else k for k, v in batch.items())
+            given = f" on {', '.join(sizes)}"
         raise InvalidInput(
-            "calibration", expected="batches that the model can be called with", got=first
-        ) from error
+            "calibration", expected=f"batches that {type(model).__name__} can be called with",
+            got=f"{type(error).__name__}{given}: {first}",
+            hint=hint,
+        ) from error  # fmt: skip

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 @click.option(
     "--compare", is_flag=True, help="Also convert by 2:4 and low rank, four times; needs --evaluate."
 )
-@click.option("--dtype", default="", help="Of the converted layers; the model's by default.")
+@click.option("--dtype", default="", help="Read and convert the model in it; its own by default.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @json_option
 def convert(
@@ -125,11 +125,12 @@ def convert(
     if as_json:
         echo_json({"folder": str(target), "report": str(pages[0]), **report.as_json()})
         return
-    ratios = report.ratios
+    ratios, others = report.ratios, report.plan.structure.share_of_others()
+    beside = f"; {others:.0%} of the weights are in no linear layer" if others >= 0.01 else ""
     out.print(
         f"[bold]{target}[/]: core ratio {ratios['core']:.3f}, with encoding and decoding "
         f"{ratios['everything']:.3f}, numbers {ratios['bytes']:.3f}; {len(report.plan.rows)} layers, "
-        f"{len(report.plan.structure.left)} left alone",
+        f"{len(report.plan.structure.left)} left alone{beside}",
         soft_wrap=True,
     )
     out.print(f"report: {pages[0]}", soft_wrap=True)

@@ -10,6 +10,7 @@ import torch
 
 from stl_algebra.errors import InvalidInput
 from stl_models import ConversionConfig, convert_, load, save
+from stl_models.planning.allocate import Allocation
 from stl_models.storage.saving import Folder, model_config
 
 CONFIG = ConversionConfig(ratio=2.2, recipes=("exact", "shared-input", "neurons", "value-basis"))
@@ -142,7 +143,7 @@ def test_foreign_folders_are_refused(llama, batches, tmp_path):
     save(llama, tmp_path / "out")
     with pytest.raises(InvalidInput, match="holds a model"):
         save(llama, tmp_path / "out")
-    Folder(tmp_path / "other", {"a": 1})
+    Folder(tmp_path / "other", {"a": 1}).keep_decisions(Allocation((), 1.0, 0.0, ()), {})
     with pytest.raises(InvalidInput, match="other settings"):
         Folder(tmp_path / "other", {"a": 2})
     with pytest.raises(InvalidInput, match="folder"):

@@ -149,7 +149,7 @@ def test_a_disk_that_is_full_at_any_write(folder, monkeypatch, fails):
         patch.setattr(os, "fsync", full)
         with pytest.raises(Unavailable, match="No space left on device"):
             convert(folder, "out")
-    assert not [p for p in (folder / "out").iterdir() if p.name.startswith(".")]
+    assert not list((folder / "out").glob(".*"))
     assert convert(folder, "out") == convert(folder, "at once")
 
 

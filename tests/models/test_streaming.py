@@ -2,13 +2,16 @@
 
 import copy
 import hashlib
+import weakref
 
 import pytest
 import torch
 from torch import nn
 
-from stl_models import ConversionConfig, folders, load, make_plan
+from stl_models import ConversionConfig, convert_, folders, load, make_plan
 from stl_models.folders import Calibration, convert_folder, plan_folder
+from stl_models.statistics import streams
+from stl_models.statistics.keeping import Keep
 from stl_models.storage.dense import load_dense, open_dense
 from stl_models.storage.shards import contents, shard_of
 from stl_models.structure.residence import Lazy, residence_of, resident
@@ -150,3 +153,29 @@ def test_shards_are_safetensors_files(tmp_path):
     ):
         assert found.keys() == tensors.keys()
         assert all(torch.equal(found[n], t) and found[n].dtype == t.dtype for n, t in tensors.items())
+
+
+class Counting(Keep):
+    """In memory, with the most tensors that were kept at a time."""
+
+    def __init__(self):
+        self.alive, self.most = weakref.WeakSet(), 0
+
+    def put(self, tensor):
+        kept = super().put(tensor)
+        self.alive.add(kept)
+        self.most = max(self.most, len(self.alive))
+        return kept
+
+
+def test_each_stream_holds_its_states_once(llama, batches, monkeypatch):
+    keep, begun = Counting(), []
+    monkeypatch.setattr(streams, "keep_for", lambda _: keep)
+
+    def progress(what, done, of):
+        begun.append(len(keep.alive))
+
+    config = ConversionConfig(ratio=2, recipes=("pivoted-low-rank",), sensitivity="error", held_out=0)
+    convert_(llama, config, batches, progress=progress)
+    # Curves need the first states beside their own; the two streams change theirs in place, batch by batch.
+    assert keep.most <= min(begun) + len(batches) + 1
