@@ -3,7 +3,8 @@
 Encoders files in data/published, each with the command that made it; `encoders` reads one. What does not
 belong here: searching and publishing (`stl_search.frontier`), exact algorithms of all formats
 (`exact.catalogue`). Those in data/published/sorted are for layers whose features are sorted
-(`algorithms.profile`).
+(`algorithms.profile`), those in data/published/fp32 for float32 alone: they amplify rounding errors so much
+that shorter dtypes lose what they gain.
 """
 
 from __future__ import annotations
@@ -30,35 +31,41 @@ FOLDER = Path(__file__).parent / "data" / "published"
 _ROUNDING = 1e-9
 #: Entries of a tile up to which a companion is found in a moment.
 _LARGEST_COMPANION = 16
-_NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)(-sorted)?")
-#: Profile -> folder below `FOLDER`; "" is white.
-_PROFILES = {"": ".", SORTED: SORTED}
+_NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)(?:-(sorted|fp32))?")
+#: The dtype that has a frontier of its own; others share one.
+FLOAT32 = "fp32"
+#: Of a published name, or "" -> folder below `FOLDER`.
+_KINDS = {"": ".", SORTED: SORTED, FLOAT32: FLOAT32}
 
 
-@lru_cache(maxsize=4)
-def published(profile: str | None = None) -> dict[tuple[TileFormat, int], Path]:
-    """(format, rank) -> encoders file, sorted: for white tiles, or for the profile "sorted".
+@lru_cache(maxsize=8)
+def published(profile: str | None = None, dtype: str | None = None) -> dict[tuple[TileFormat, int], Path]:
+    """(format, rank) -> encoders file, sorted; arguments as of `encoders`.
 
     Raises:
-        InvalidInput: there is no such profile.
+        InvalidInput: there is no such profile, no such dtype, or none for both.
     """
-    if (profile or "") not in _PROFILES:
+    if profile not in (None, SORTED):
         raise InvalidInput("profile", expected=f"None or {SORTED!r}", got=repr(profile))
+    if dtype not in (None, FLOAT32) or (dtype and profile):
+        raise InvalidInput("dtype", expected="None" if profile else f"None or {FLOAT32!r}", got=repr(dtype))
     found = {}
-    for path in (FOLDER / _PROFILES[profile or ""]).glob("*.safetensors"):
+    for path in (FOLDER / _KINDS[profile or dtype or ""]).glob("*.safetensors"):
         match = _NAME.fullmatch(path.stem)
         assert match is not None, path
         found[TileFormat.parse(match[1]), int(match[2])] = path
     return dict(sorted(found.items()))
 
 
-def encoders_file(tile: TileFormat | str, rank: int, profile: str | None = None) -> EncodersFile:
+def encoders_file(
+    tile: TileFormat | str, rank: int, profile: str | None = None, dtype: str | None = None
+) -> EncodersFile:
     """The published file of a format and rank, with its certificate and scores; arguments as of `encoders`.
 
     Raises:
         InvalidInput: there is none; lists the ranks of the format, or the formats.
     """
-    tile, known = as_tile(tile), published(profile)
+    tile, known = as_tile(tile), published(profile, dtype)
     if (tile, rank) not in known:
         ranks = [r for t, r in known if t == tile]
         if not ranks:
@@ -71,7 +78,9 @@ def encoders_file(tile: TileFormat | str, rank: int, profile: str | None = None)
 
 
 @lru_cache(maxsize=256)
-def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> BilinearAlgorithm:
+def encoders(
+    tile: TileFormat | str, rank: int, profile: str | None = None, dtype: str | None = None
+) -> BilinearAlgorithm:
     """The best algorithm that the package has of a format and rank: published, exact, or a product of two.
 
     A published format may be asked for with its sides permuted; formats and ranks that are not published are
@@ -82,12 +91,13 @@ def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> B
         rank: products.
         profile: None for white tiles, "sorted" for those fitted to the shipped profile of sorted features,
             which `STLLinear.from_linear(..., calibration=...)` lays out.
+        dtype: None for those that serve every dtype, "fp32" for those that only float32 should run.
 
     Raises:
         InvalidInput: there is none; lists what there is.
     """
     tile = as_tile(tile)
-    if profile is None and (tile, rank) not in published():
+    if profile is None and dtype is None and (tile, rank) not in published():
         if rank == rank_of_exact(tile):
             return exact_algorithm(tile)
         for own, published_rank in published():
@@ -96,7 +106,7 @@ def encoders(tile: TileFormat | str, rank: int, profile: str | None = None) -> B
         products = {p.rank: p for p in two_levels(tile)}
         if rank in products:
             return products[rank].flat
-    return encoders_file(tile, rank, profile).algorithm
+    return encoders_file(tile, rank, profile, dtype).algorithm
 
 
 @lru_cache(maxsize=64)
@@ -151,7 +161,7 @@ def _part(tile: TileFormat, rank: int) -> BilinearAlgorithm:
 
 def read_encoders(source: str | Path) -> FactorFile:
     """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32",
-    "4x4x4-r32-sorted" or, outer and inner, "2x2x2-r7*4x4x4-r36".
+    "4x4x4-r32-sorted", "4x4x4-r36-fp32" or, outer and inner, "2x2x2-r7*4x4x4-r36".
 
     A file of that name comes first.
 
@@ -170,7 +180,14 @@ def read_encoders(source: str | Path) -> FactorFile:
 def _named(name: str) -> BilinearAlgorithm:
     match = _NAME.fullmatch(name)
     assert match is not None, name
-    return encoders(match[1], int(match[2]), SORTED if match[3] else None)
+    profile, dtype = (match[3] if match[3] == kind else None for kind in (SORTED, FLOAT32))
+    return encoders(match[1], int(match[2]), profile, dtype)
+
+
+def is_for_float32(name: str | Path) -> bool:
+    """Whether this is the name of published encoders that only float32 should run."""
+    match = _NAME.fullmatch(str(name))
+    return match is not None and match[3] == FLOAT32
 
 
 def two_level(name: str) -> TwoLevel:
@@ -178,12 +195,12 @@ def two_level(name: str) -> TwoLevel:
 
     Raises:
         InvalidInput: the name is not of that form, there is no such published algorithm, or one is for sorted
-            features.
+            features or for float32 alone.
     """
     matches = [_NAME.fullmatch(part) for part in name.split("*")]
     if len(matches) != 2 or None in matches:
         raise InvalidInput("name", expected='two published names, as "2x2x2-r7*4x4x4-r36"', got=repr(name))
     if any(match is not None and match[3] for match in matches):
-        raise InvalidInput("name", expected="algorithms for white tiles", got=repr(name))
+        raise InvalidInput("name", expected="algorithms for white tiles and every dtype", got=repr(name))
     outer, inner = (_part(as_tile(m[1]), int(m[2])) for m in matches if m is not None)
     return TwoLevel(outer, inner)

@@ -41,6 +41,7 @@ def calls():
                     yield path.relative_to(ROOT), node
 
 
+@pytest.mark.slow
 def test_no_package_calls_what_runs_what_it_reads():
     seen = 0
     for path, node in calls():

@@ -13,7 +13,7 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.published import encoders_file, published
+from stl_algebra.published import FLOAT32, encoders_file, published
 from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
 from stl_search.cli.names import tiles as tile_names
 
@@ -28,6 +28,9 @@ from stl_search.cli.names import tiles as tile_names
     "--branch", type=click.IntRange(min=0), default=4, show_default=True,
     help="Removals tried of each; 0 only polishes what is known.",
 )  # fmt: skip
+@click.option(
+    "--afresh", is_flag=True, help="Begin at the highest rank alone, with nothing that is known below it."
+)
 @dtype_option
 @json_option
 def descend(
@@ -37,13 +40,14 @@ def descend(
     folder: Path,
     width: int,
     branch: int,
+    afresh: bool,
     dtype: str,
     as_json: bool,
 ) -> None:
     """Go down from the exact algorithm of a format, rank by rank: remove products, polish, keep the best.
 
-    Starts with the published encoders and with what the folder has from earlier, at every rank. A file of the
-    folder is only ever replaced by a better one.
+    Starts with the published encoders and with what the folder has from earlier, at every rank, unless
+    --afresh. A file of the folder is only ever replaced by a better one.
 
     \b
     Example:
@@ -56,9 +60,10 @@ def descend(
     form = TileFormat.parse(tile)
     exact = exact_algorithm(form)
     known: dict[int, list[BilinearAlgorithm]] = {exact.rank: [exact, companion(exact)]}
-    for own, rank in published():
-        if own == form:
-            known.setdefault(rank, []).append(encoders_file(form, rank).algorithm)
+    for kind in (None, FLOAT32) if dtype == FLOAT32 else (None,):
+        for own, rank in published(dtype=kind):
+            if own == form:
+                known.setdefault(rank, []).append(encoders_file(form, rank, dtype=kind).algorithm)
     held: dict[int, float] = {}
     if (folder / "encoders").is_dir():
         for rank, judged in read_winners(folder).items():
@@ -71,7 +76,7 @@ def descend(
             known.setdefault(rank, []).append(judged.algorithm)
             held[rank] = judged.scores.total(dtype)
     top = exact.rank if highest is None else highest
-    known = {rank: found for rank, found in known.items() if rank <= top}
+    known = {rank: found for rank, found in known.items() if rank == top or (rank < top and not afresh)}
     if top not in known:
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
     rows = []

@@ -44,10 +44,14 @@ def _tiles() -> list[str]:
 
 def _encoders() -> list[str]:
     from stl_algebra.algorithms.profile import SORTED
-    from stl_algebra.published import published
+    from stl_algebra.published import FLOAT32, published
 
     white = [f"{tile.slug}-r{rank}" for tile, rank in published()]
-    return [*white, *(f"{tile.slug}-r{rank}-{SORTED}" for tile, rank in published(SORTED))]
+    return [
+        *white,
+        *(f"{tile.slug}-r{rank}-{SORTED}" for tile, rank in published(SORTED)),
+        *(f"{tile.slug}-r{rank}-{FLOAT32}" for tile, rank in published(dtype=FLOAT32)),
+    ]
 
 
 def _groups() -> tuple[str, ...]:

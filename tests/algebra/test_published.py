@@ -10,7 +10,7 @@ import stl_algebra
 from stl_algebra import InvalidInput, encoders, load_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import fitted_to, shipped_profile
-from stl_algebra.algorithms.scores import total
+from stl_algebra.algorithms.scores import nmse, total
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.published import encoders_file, published, read_encoders
 from stl_kernels import STLLinear
@@ -61,6 +61,30 @@ def test_encoders_for_sorted_features_say_so_and_beat_the_white_ones_there(tile,
     assert stored.judged().scores.total("bf16") < total(encoders(tile, rank), "bf16", colour)
 
 
+@pytest.mark.parametrize(("tile", "rank"), published(dtype="fp32"), ids=lambda value: str(value))
+def test_encoders_for_float32_beat_the_others_there_and_no_shorter_dtype_takes_them(tile, rank):
+    stored = encoders_file(tile, rank, dtype="fp32")
+    assert (stored.algorithm.tile, stored.algorithm.rank) == (tile, rank)
+    assert stored.algorithm.provenance.command
+    assert stored.judged() == Judged.of(stored.algorithm)
+    ours, others = stored.judged().scores, encoders_file(tile, rank).judged().scores
+    assert ours.total("fp32") < others.total("fp32")
+    assert ours.total("bf16") > others.total("bf16")
+    name = f"{tile.slug}-r{rank}-fp32"
+    assert read_encoders(name).judged.algorithm == encoders(tile, rank, dtype="fp32")
+    with pytest.raises(InvalidInput, match=f"dtype: expected float32 or longer for {name}"):
+        STLLinear(8, 8, name, dtype=torch.bfloat16)
+
+
+def test_a_layer_in_float32_runs_encoders_that_amplify_without_end():
+    torch.manual_seed(0)
+    dense, x = torch.nn.Linear(64, 64, bias=False), torch.randn(256, 64)
+    layer = STLLinear.from_linear(dense, "4x4x4-r40-fp32", row_grouping="rows")
+    with torch.no_grad():
+        lost = float((layer(x) - dense(x)).square().sum() / dense(x).square().sum())
+    assert lost == pytest.approx(nmse(encoders("4", 40, dtype="fp32")), rel=0.2)
+
+
 def test_sorted_encoders_are_there_from_16_to_the_exact_rank_and_better_with_every_product():
     assert [rank for _, rank in published("sorted")] == list(range(16, 49))
     totals = [encoders_file(*key, "sorted").judged().scores.total("bf16") for key in published("sorted")]
@@ -83,6 +107,10 @@ def test_what_there_is_not_is_listed():
         encoders("5x5x5", 60)
     with pytest.raises(InvalidInput, match="profile: expected None or 'sorted', got 'steep'"):
         encoders("4x4x4", 32, profile="steep")
+    with pytest.raises(InvalidInput, match="dtype: expected None or 'fp32', got 'fp8'"):
+        encoders("4x4x4", 32, dtype="fp8")
+    with pytest.raises(InvalidInput, match="dtype: expected None, got 'fp32'"):
+        encoders("4x4x4", 40, profile="sorted", dtype="fp32")
     with pytest.raises(InvalidInput, match="rank"):
         STLLinear(8, 8, "4x4x4-r3")
 

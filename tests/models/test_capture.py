@@ -106,6 +106,7 @@ def written(model, ids):
     model(input_ids=ids, decoder_input_ids=torch.cat([start, ids[:, :-1]], dim=1))
 
 
+@pytest.mark.slow
 def test_bert_and_its_pooler_that_is_called_once_a_window(saved):
     model = bert()
     report, pairs = captured(saved, model)
@@ -129,6 +130,7 @@ def test_bert_and_its_pooler_that_is_called_once_a_window(saved):
     assert "fewer than 4096" in report.layers[0].notes[-1]
 
 
+@pytest.mark.slow
 def test_t5_reads_each_window_and_writes_it(saved):
     config = transformers.T5Config(
         vocab_size=64, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, decoder_start_token_id=0

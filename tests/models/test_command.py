@@ -48,6 +48,7 @@ def snapshot(path):
     return {p.name: p.read_bytes() for p in sorted(path.iterdir())}
 
 
+@pytest.mark.slow
 def test_convert_writes_a_model_and_its_report(folder):
     before = snapshot(folder / "model")
     done = run(*arguments(folder, "--ratio", "2.0", "--out", str(folder / "out"), "--json"))
@@ -71,6 +72,7 @@ def test_convert_writes_a_model_and_its_report(folder):
     assert "converted already" in second.stderr
 
 
+@pytest.mark.slow
 def test_plan_only_writes_nothing(folder):
     before = set(folder.iterdir())
     done = run(*arguments(folder, "--plan-only", "--json"))
@@ -83,6 +85,7 @@ def test_plan_only_writes_nothing(folder):
     assert "predicted" in on_gpu.stdout
 
 
+@pytest.mark.slow
 def test_a_model_is_judged_beside_the_usual_methods(folder):
     held_out = folder / "held-out.txt"
     held_out.write_text(" ".join(WORDS[(i * i) % len(WORDS)] for i in range(600)))

@@ -47,6 +47,7 @@ def test_windows_are_spread_over_the_text():
         metric_for(torch.nn.Linear(2, 2), torch.zeros(2, 2, dtype=torch.int64))
 
 
+@pytest.mark.slow
 def test_peers_are_converted_at_the_same_ratio(llama, batches, windows):
     before = {k: v.clone() for k, v in llama.state_dict().items()}
     metric = metric_for(llama, windows)
@@ -63,6 +64,7 @@ def test_peers_are_converted_at_the_same_ratio(llama, batches, windows):
     assert all(torch.equal(llama.state_dict()[k], v) for k, v in before.items())
 
 
+@pytest.mark.slow
 def test_what_a_peer_cannot_reach_is_said(llama, batches):
     report = convert_(copy.deepcopy(llama), ConversionConfig(ratio=3.0, length=16), batches)
     rows = {row["method"]: row for row in peers(llama, report, batches, None)}

@@ -37,6 +37,7 @@ def test_the_ratio_is_met_by_what_runs(bert, batches, ratio):
     assert isinstance(report.as_json()["decisions"], list)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_no_token_reaches_back_with_any_recipe(llama, batches, recipe):
     config = ConversionConfig(
@@ -53,6 +54,7 @@ def test_no_token_reaches_back_with_any_recipe(llama, batches, recipe):
     assert float((after[:, 9:] - before[:, 9:]).abs().max()) > 0
 
 
+@pytest.mark.slow
 def test_every_recipe_takes_part(llama, batches):
     config = ConversionConfig(ratio=2.5, recipes=("exact", "shared-input", "neurons", "value-basis"))
     convert_(llama, config, batches)
@@ -61,6 +63,7 @@ def test_every_recipe_takes_part(llama, batches):
     assert any("shared-input" in name for name in used)
 
 
+@pytest.mark.slow
 def test_repair_is_kept_only_where_it_helps_on_held_out_rows(bert, batches):
     report = convert_(bert, ConversionConfig(ratio=2.0, held_out=0.34), batches)
     for block in report.blocks.values():
@@ -69,6 +72,7 @@ def test_repair_is_kept_only_where_it_helps_on_held_out_rows(bert, batches):
         assert block["repaired"] == (errors["repaired"] < errors["plain"])
 
 
+@pytest.mark.slow
 def test_repair_helps_where_there_are_many_rows(bert):
     torch.manual_seed(2)
     data = [{"input_ids": torch.randint(0, 61, (16, 16))} for _ in range(24)]
@@ -84,6 +88,7 @@ def test_repair_helps_where_there_are_many_rows(bert):
     assert errors["always"] < errors["never"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(bert, batches):
     other = copy.deepcopy(bert)
     convert_(bert, ConversionConfig(), batches)
@@ -106,6 +111,7 @@ def test_overrides_and_skip(bert, batches):
     assert any(n.endswith("key") for n in names)
 
 
+@pytest.mark.slow
 def test_padding_does_not_count(bert):
     torch.manual_seed(0)
     ids = torch.randint(1, 61, (8, 16))
@@ -192,6 +198,7 @@ def test_half_precision(llama, batches):
     assert float((got - dense).norm() / dense.norm()) < 0.05
 
 
+@pytest.mark.slow
 def test_distillation_lowers_the_held_out_loss(llama):
     torch.manual_seed(3)
     batches = [{"input_ids": torch.randint(0, 61, (16, 16))} for _ in range(24)]
@@ -203,6 +210,7 @@ def test_distillation_lowers_the_held_out_loss(llama):
     assert 0 < done.steps <= 20
 
 
+@pytest.mark.slow
 def test_distillation_takes_back_steps_that_do_not_help(llama, batches):
     dense = copy.deepcopy(llama)
     fitted, held = split(batches)
@@ -214,6 +222,7 @@ def test_distillation_takes_back_steps_that_do_not_help(llama, batches):
     assert all(torch.equal(value, before[name]) for name, value in llama.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_predicted_time_is_a_target(llama, batches):
     config = ConversionConfig(device="H200", dtype="", seconds=1.0, ratio=None, batch=4, length=8)
     assert convert_(llama, config, batches).ratios["core"] > 0
@@ -239,6 +248,7 @@ def t5(kind, **sizes):
     return getattr(transformers, kind)(transformers.T5Config(vocab_size=61, **sizes)).eval()
 
 
+@pytest.mark.slow
 def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
     model = t5("T5Model", d_model=48, d_ff=96, num_layers=2, num_heads=4, d_kv=12, decoder_start_token_id=0)
     data = [{"input_ids": torch.randint(3, 61, (8, 16))} for _ in range(4)]
@@ -248,6 +258,7 @@ def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
     assert any("one block" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_an_encoder_and_decoder_reads_a_window_and_writes_it():
     sizes = {"d_model": 32, "d_ff": 64, "num_layers": 1, "num_heads": 2, "d_kv": 16}
     model = t5("T5ForConditionalGeneration", **sizes, decoder_start_token_id=5)

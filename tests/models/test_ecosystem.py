@@ -77,6 +77,7 @@ def replaced(request):
     return expected, model, ids, targets
 
 
+@pytest.mark.slow
 def test_exact_tiles_give_what_the_model_gave(replaced):
     expected, model, ids, _ = replaced
     with torch.no_grad():
@@ -100,6 +101,7 @@ def test_a_channel_a_million_times_its_neighbours_takes_their_digits():
             assert least <= change.norm() / layer(x.to(dtype))[:, 1:4].float().norm() < most
 
 
+@pytest.mark.slow
 def test_lora_trains_and_merging_is_refused(replaced):
     _, model, ids, targets = replaced
     adapted = peft.get_peft_model(model, with_stl_layers(peft.LoraConfig(target_modules=targets, r=2)))

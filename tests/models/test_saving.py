@@ -21,6 +21,7 @@ def logits(model, batch):
         return model(**batch).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_round_trip_is_bit_identical(llama, batches, tmp_path, dtype):
     skeleton = copy.deepcopy(llama).to(dtype)
@@ -90,6 +91,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_conversion_that_was_stopped_goes_on_and_ends_the_same(llama, batches, tmp_path, after):
     whole = copy.deepcopy(llama)
@@ -115,6 +117,7 @@ def test_a_conversion_that_was_stopped_goes_on_and_ends_the_same(llama, batches,
     assert torch.equal(logits(load(tmp_path / "out"), batches[0]), logits(whole, batches[0]))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_finished_blocks_are_kept(llama, batches, tmp_path, monkeypatch):
     from stl_algebra.errors import Unavailable
     from stl_models.storage import saving
@@ -154,6 +157,7 @@ def test_foreign_folders_are_refused(llama, batches, tmp_path):
         load(tmp_path / "out", copy.deepcopy(llama))
 
 
+@pytest.mark.slow
 def test_importing_costs_no_transformers():
     program = "import sys, stl_models\nassert 'transformers' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -90,6 +90,7 @@ class Stopped(BaseException):
     """Neither an error of ours nor of Python's: nothing on the way may catch it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(1, 8))
 def test_stopped_at_any_step(folder, moment):
     seen = []
@@ -136,6 +137,7 @@ def test_ctrl_c_ends_the_command_with_one_line(folder):
     assert digests(folder / "out") == digests(folder / "at once")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", range(1, 9))
 def test_a_disk_that_is_full_at_any_write(folder, monkeypatch, fails):
     calls = []

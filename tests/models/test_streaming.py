@@ -55,6 +55,7 @@ def tied_llama(llama):
     return transformers.LlamaForCausalLM(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "tied", "bfloat16", "shards"])
 def test_a_causal_model_comes_out_bit_identical(llama, make_folder, monkeypatch, kind):
     model = tied_llama(llama) if kind == "tied" else llama
@@ -72,6 +73,7 @@ def test_a_causal_model_comes_out_bit_identical(llama, make_folder, monkeypatch,
         assert torch.equal(load(folder / "streamed")(ids).logits, load(folder / "whole")(ids).logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sensitivity", ["kfac", "one-at-a-time", "error"])
 def test_an_encoder_comes_out_bit_identical(bert, make_folder, monkeypatch, sensitivity):
     folder = make_folder(bert)
@@ -111,6 +113,7 @@ def test_one_block_at_a_time_is_in_memory(llama, make_folder, tmp_path):
     assert residence_of(llama) is None
 
 
+@pytest.mark.slow
 def test_scratch_files_go(llama, make_folder, tmp_path):
     folder = make_folder(llama)
     convert_folder(folder / "model", calibration(folder), folder / "out", ConversionConfig())

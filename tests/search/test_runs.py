@@ -106,6 +106,7 @@ def test_the_report_of_a_running_study_is_of_what_is_finished_and_counts(tmp_pat
     assert late.trials["finished"] == 2
 
 
+@pytest.mark.slow
 def test_a_folder_without_its_storage_keeps_its_table_of_trials(tmp_path):
     published = Path("results/frontier-4x4x4")
     shutil.copytree(published, tmp_path / "copy")

@@ -189,6 +189,7 @@ def test_random_starts_solve_larger_formats(tile, rank, starts, at_least):
     assert len(list(islice((o for o in outcomes if o.solved), at_least))) == at_least
 
 
+@pytest.mark.slow
 def test_below_the_rank_no_start_is_solved():
     assert not any(o.solved for o in solve_from_random_starts(TileFormat(2, 2, 2), 6, 5))
     with pytest.raises(InvalidInput, match="starts"):
@@ -211,6 +212,7 @@ def test_a_rational_solution_is_found_where_signs_are_not_enough():
     assert verify(found).exact
 
 
+@pytest.mark.slow
 def test_a_hidden_grid_that_is_not_offered_is_not_used():
     hidden = sandwich(winograd(), np.array([[1.0, 0.3], [0.2, 1.0]]), np.eye(2), np.eye(2))
     assert discretise(hidden, grids=((0.0,),), tries=1, rationals=False) is None

@@ -102,6 +102,7 @@ def test_random_signs_make_collisions_cancel_on_average():
     assert mean(50, True) < 0.2 * single
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "tile", "rank"), [("C2^5", "4", 32), ("C3^3", "2", 6), ("Q8", "2x3x2", 9)])
 def test_the_family_is_at_least_as_good_as_its_truncation(group, tile, rank):
     kinds = set()

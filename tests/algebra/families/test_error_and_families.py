@@ -169,6 +169,7 @@ CONTRACT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tile", "rank"), CONTRACT)
 def test_every_family_keeps_the_contract(name, tile, rank):
     entry = family(name)
@@ -209,6 +210,7 @@ def test_no_exact_neighbour_below_the_rank():
     assert discretise(random_algorithm(TileFormat(2, 2, 2), 6)) is None
 
 
+@pytest.mark.slow
 def test_the_order_of_plans_is_the_same_whichever_family_is_imported_first():
     source = "import stl_algebra.families.orbits; from stl_algebra.families import FAMILIES; print(*FAMILIES)"
     shown = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout

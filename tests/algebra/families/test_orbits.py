@@ -208,6 +208,7 @@ def test_simplex_algorithm_is_an_orbit_of_the_permutations_of_its_vertices(t):
         assert products(sandwich(algorithm, change, change, change)) == products(algorithm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["S3/2/cyclic", "C4/0+2/cyclic+transpose", "S4/3/cyclic", "Q8/1,0+2,1+3/"])
 def test_integral_forms_are_the_symmetry_in_other_bases(text):
     symmetry = Symmetry.parse(text)
@@ -240,6 +241,7 @@ def strassen_orbits(symmetry):
     return chosen
 
 
+@pytest.mark.slow
 def test_strassen_is_found_from_s3():
     symmetry = Symmetry.parse("S3/2/")
     chosen = strassen_orbits(symmetry)

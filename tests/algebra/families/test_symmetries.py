@@ -78,6 +78,7 @@ def test_the_maps_compose_as_the_table_says(name):
     assert np.allclose(action.maps @ action.maps.swapaxes(1, 2), np.eye(action.maps.shape[1]), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED_SYMMETRIES)
 def test_the_library_has_the_stabilisers_of_the_known_algorithms(name):
     known = NAMED_SYMMETRIES[name]
@@ -178,6 +179,7 @@ def test_what_is_no_symmetry_is_refused(text, error, match):
         symmetry_of(text)
 
 
+@pytest.mark.slow
 def test_strassens_algorithm_is_found_from_its_symmetry():
     """Most of the first dozen starts succeed or fail at once; 60 of them miss with no chance to speak of."""
     for step in search_with_symmetry("2x2x2", None, "strassen", budget=600):

@@ -31,6 +31,7 @@ KNOWN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_numbers_of_subgroups(name):
     found = subgroup_classes(parse_group(name))
@@ -100,6 +101,7 @@ def relabelled(group, seed):
     return FiniteGroup(table)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(spelled=spellings(120), seed=st.integers(0, 1000))
 def test_relabelled_groups_are_isomorphic_by_a_bijective_homomorphism(tables, spelled, seed):
@@ -133,6 +135,7 @@ def grammar_of_order(n, smaller):
     return names
 
 
+@pytest.mark.slow
 def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
     listed = {standard_names(parse_group(name))[0] for name in NAME_TABLE}
     types = {}

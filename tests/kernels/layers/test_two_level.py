@@ -60,6 +60,7 @@ def test_nothing_crosses_a_sequence_by_default():
     assert torch.equal(layer(x)[:, :3], layer(changed)[:, :3])
 
 
+@pytest.mark.slow
 def test_gradients_and_training():
     layer = TwoLevelLinear(8, 8, EXACT, dtype=torch.float64)
     x = torch.randn(4, 8, dtype=torch.float64, requires_grad=True)

@@ -110,6 +110,7 @@ def test_refusals(model, windows, tmp_path, changes, words):
         run()
 
 
+@pytest.mark.slow
 def test_the_command_tunes_a_dense_folder_and_then_what_came_out(model, make_folder):
     place = make_folder(model)
 

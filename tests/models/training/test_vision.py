@@ -68,6 +68,7 @@ def timeless(rows):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_numbers_bit_for_bit(data, tmp_path):
     whole = train_vision(RECIPE, data, tmp_path / "whole")
     with pytest.raises(Killed):
@@ -107,6 +108,7 @@ def test_a_full_disk_at_a_checkpoint_is_said_and_the_last_one_kept(data, tmp_pat
     assert before["rows"]
 
 
+@pytest.mark.slow
 def test_it_learns_what_can_be_learnt(data, tmp_path):
     found = train_vision(replace(RECIPE, epochs=6, mixup=0.0, average=0.0), data, tmp_path)
     assert found["rows"][-1]["loss"] < found["rows"][0]["loss"]

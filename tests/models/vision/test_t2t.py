@@ -17,6 +17,7 @@ SMALL = T2TConfig(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions", "billions"), [("t2t-vit-7", 4.3, 1.1), ("t2t-vit-14", 21.5, 4.8)]
 )

@@ -262,6 +262,7 @@ def test_a_pipe_gets_no_codes_and_no_bars(tmp_path):
     assert not CODES.search(piped(*LISTING, TERM="xterm-256color").stdout)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_bold_heads_unless_it_says_no():
     assert "\x1b[1m" in on_a_terminal(*LISTING, TERM="xterm-256color")
     for no in ({"TERM": "xterm-256color", "NO_COLOR": "1"}, {"TERM": "dumb"}):

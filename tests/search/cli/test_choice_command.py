@@ -7,6 +7,7 @@ import pytest
 from tests.search.cli.calling import call
 
 
+@pytest.mark.slow
 def test_without_a_device_by_error():
     rows = json.loads(call("frontier", "--ratio", "1.5", "--json").stdout)["candidates"]
     assert all(row["ratio"] >= 1.5 for row in rows)

@@ -27,6 +27,7 @@ def test_the_exact_table_is_verified_and_honest_about_gaps():
     assert "48 (49 over Z)" in shown
 
 
+@pytest.mark.slow
 def test_find_by_least_squares_saves_an_exact_file(tmp_path):
     folder = tmp_path / "found"
     outcome = call("find", "2", "--rank", 7, "--method", "least-squares", "--out", folder, "--json")
@@ -85,6 +86,7 @@ def test_an_unwritable_folder_is_noticed_before_the_search(tmp_path):
     assert "cannot write" in outcome.output
 
 
+@pytest.mark.slow
 def test_other_programs_files_go_through_every_command(tmp_path):
     a = exact_algorithm(TileFormat(2, 3, 3))
     transposed = a.decode.reshape(2, 3, -1).transpose(1, 0, 2).reshape(6, -1)

@@ -24,6 +24,7 @@ def test_group_prints_names_subgroups_exact_characters_and_blocks():
     assert "ζn is exp(2πi/n)" in call("group", "A4").output
 
 
+@pytest.mark.slow
 def test_group_shows_its_number_in_the_library_of_gap_and_what_dihedral_names_mean():
     shown = call("group", "D8").output
     assert "GAP: SmallGroup(16, 7)\n" in shown

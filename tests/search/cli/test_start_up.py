@@ -36,6 +36,7 @@ def test_the_first_word_needs_nothing_heavy(arguments):
     assert not {r for r in rooms if r.startswith(("stl_kernels", "stl_models"))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "allowed"),
     [

@@ -46,6 +46,7 @@ def test_balance_writes_a_companion_that_names_its_parent(tmp_path):
     assert stored.algorithm.provenance.command.startswith("stl-search")
 
 
+@pytest.mark.slow
 def test_find_with_a_name_and_with_a_file(tmp_path):
     path = save_encoders(tmp_path / "known.safetensors", strassen())
     for symmetry in ("strassen", path):

@@ -61,6 +61,7 @@ def test_arms_say_what_they_cost_and_what_would_be_lost_without_them(fresh):
     assert overview(fresh).is_done
 
 
+@pytest.mark.slow
 def test_ranks_are_those_that_would_win(tmp_path):
     plan = Settings(("S3",), "2", 6, families=("known", "orbits"))
     study = open_study(open_storage(f"sqlite:///{tmp_path / 'study.db'}"), "stl-plan", plan)

@@ -1,5 +1,7 @@
 """Polishing and descending a frontier: never worse, totals as scored, errors by name."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,7 @@ def test_a_descent_tells_what_it_found():
     assert totals[0] < 0.25 + 10 * rounding_constant("bf16")
 
 
+@pytest.mark.slow
 def test_what_was_known_is_kept_where_it_is_better():
     best = [f.algorithm for f in descend(TILE, {7: [strassen()]}, 5, "bf16", Descent(4, 7))]
     known = {7: [strassen()], 6: [best[0]], 5: [random_algorithm(5, 0)]}
@@ -79,6 +82,10 @@ def test_the_command_replaces_files_by_better_ones_only(tmp_path):
     assert again.exit_code == 0, again.output
     assert all(total(load_encoders(p).algorithm, "bf16") <= before[p] for p in paths)
     assert load_encoders(paths[0]).algorithm.provenance.family == "descent"
+    # What the folder knows below the highest rank plays no part then; its better files stay.
+    afresh = CliRunner().invoke(main, [*arguments, "--branch", "1", "--afresh", "--json"])
+    assert [row["before"] for row in json.loads(afresh.stdout)["ranks"]] == [None, None]
+    assert all(total(load_encoders(p).algorithm, "bf16") <= before[p] for p in paths)
     other = CliRunner().invoke(main, ["descend", "2x2x3", "--lowest", "9", "--out", str(tmp_path)])
     assert other.exit_code == 2
     assert "2x2x2" in other.stderr or "<2,2,2>" in other.stderr

@@ -62,6 +62,7 @@ def test_a_profile_is_contracted_as_any_other_colour():
     assert all(torch.allclose(a, b, rtol=1e-8, atol=1e-10) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 def test_a_trial_on_a_profile_beats_the_white_one_there_and_says_so():
     entry = Entry(TILE, 8, family="strongest", seed=3, profile=PROFILE)
     outcome = run_trial(entry)
@@ -135,6 +136,7 @@ def test_target_refuses_a_bad_penalty(penalty):
         Target.of(TILE, penalty)
 
 
+@pytest.mark.slow
 def test_trial_finds_strassen_from_s3_and_repeats_itself():
     entry = Entry("2", 7, "bf16", "fourier", "S3", 11)
     first = run_trial(entry)

@@ -30,6 +30,7 @@ def test_closed_forms_equal_the_explicit_jacobian(sides, rank):
         assert (gradient[start] - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_strassen_rank_is_found_from_nearly_every_random_start():
     """All 40 here; where sums round differently a start may end elsewhere, at most one in ten of them."""
     target = matmul_tensor(TileFormat(2, 2, 2))
@@ -68,6 +69,7 @@ def test_frozen_entries_stay_and_the_anchor_pulls():
     assert (near.objective >= near.loss).all()
 
 
+@pytest.mark.slow
 def test_a_pull_balances_the_vectors_of_every_product():
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 7, 4, 5)

@@ -106,6 +106,7 @@ def test_every_kind_of_derivative_and_argument_agrees():
     assert minimise_least_squares(lambda x: x**2 - 2, 1).x == pytest.approx([2**0.5])
 
 
+@pytest.mark.slow
 def test_units_do_not_matter():
     def run(units):
         t = torch.from_numpy(T)
