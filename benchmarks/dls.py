@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from stl_algebra.numerics.least_squares.stream import DynamicLeastSquares
+from stl_search.pictures.style import PALETTE
 
 SIZES, ROWS_PER_FEATURE, EPS, BATCH = (64, 128, 256, 512), 512, 0.1, 2048
 
@@ -35,7 +36,7 @@ def run() -> dict[str, Any]:
         method: float(np.polyfit(np.log([g["n"] for g in growth]), np.log([g[method] for g in growth]), 1)[0])
         for method in ("rls", "gram", "sampled", "resolve")
     }
-    _figure(table, growth, exponents, exponents_in_n)
+    draw(table, growth, exponents, exponents_in_n)
     return {
         "rows_per_feature": ROWS_PER_FEATURE,
         "eps": EPS,
@@ -153,12 +154,12 @@ def _peers(d: int) -> dict[str, float | str]:
     return out
 
 
-def _figure(
+def draw(
     table: list[dict[str, float]],
     growth: list[dict[str, float]],
     in_d: dict[str, float],
     in_n: dict[str, float],
-) -> None:
+) -> Path:
     """Two panels, against d and against n, with the fitted exponents in their legends."""
     import matplotlib
 
@@ -166,13 +167,17 @@ def _figure(
     from matplotlib import pyplot
     from matplotlib.ticker import NullLocator
 
-    words = {"resolve": "solve again each batch", "rls": "RLS", "gram": "exact (Gram)", "sampled": "sampled"}
+    series = {
+        "resolve": ("solve again each batch", "o-"), "rls": ("RLS", "s--"), "gram": ("exact (Gram)", "^-"),
+        "sampled": ("sampled", "D-"),
+    }  # fmt: skip
     panels = (("features d", "d", table, in_d), ("rows n", "n", growth, in_n))
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
     for axis, (label, symbol, points, exponents) in zip(axes, panels, strict=True):
-        for name, word in words.items():
+        for colour, (name, (word, look)) in zip(PALETTE, series.items(), strict=False):
             line = f"{word}, {symbol}^{exponents[name]:.2f}"
-            axis.loglog([p[symbol] for p in points], [1e6 * p[name] for p in points], "o-", label=line)
+            places, seconds = [p[symbol] for p in points], [1e6 * p[name] for p in points]
+            axis.loglog(places, seconds, look, color=colour, label=line)
         axis.set_xlabel(label)
         ticks = [int(p[symbol]) for p in points]
         axis.set_xticks(ticks, [f"{t:,}" for t in ticks])
@@ -187,3 +192,4 @@ def _figure(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+    return path

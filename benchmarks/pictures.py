@@ -3,9 +3,10 @@
     python -m benchmarks.pictures
     python -m benchmarks.pictures --converted FOLDER
 
-reads results/ and writes models/quality.png, models/allocation.png and frontier-4x4x4/peers.png there; with a
-folder that `stl-search convert` has made, its allocation is stored in models/allocation.json before. Markers
-tell series apart without colours. What does not belong here: measuring (`models`).
+reads results/ and writes models/quality.png, models/allocation.png and frontier-4x4x4/peers.png there, and
+the picture of dynamic least squares in docs/figures; with a folder that `stl-search convert` has made, its
+allocation is stored in models/allocation.json before. Markers tell series apart without colours. What does
+not belong here: measuring (`models`, `dls`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks import dls
 from stl_algebra.files import write_atomically
 from stl_search.pictures.files import save_figure
 from stl_search.pictures.style import PALETTE
@@ -29,7 +31,7 @@ from stl_search.pictures.style import PALETTE
 METHODS = {
     "exact": ("exact tiles alone", "*", 0),
     "structured": ("compressed, on exact tiles", "o", 0),
-    "pivoted-low-rank": ("low rank with pivots, on exact tiles", "o", 0),
+    "pivoted-low-rank": ("low rank with pivots, on exact tiles", "P", 0),
     "2:4-sparsegpt": ("2:4, SparseGPT", "s", 1),
     "2:4-refit": ("2:4, SparseGPT and refit", "D", 2),
     "2:4-wanda": ("2:4, Wanda", "^", 4),
@@ -76,7 +78,13 @@ def quality(folder: Path) -> Path:
                 shares["core"], value, marker, color=PALETTE[colour], markersize=12 if marker == "*" else 8,
                 markerfacecolor=PALETTE[colour] if repaired else "white",
             )  # fmt: skip
-            axes.annotate(f"{value:.3g}", (shares["core"], value), (-2, 7), textcoords="offset points")
+            # Beside the line of ours, which falls to the right or rises.
+            rises = colour == 0 and figure == "cosine"
+            beside = (6, 6) if colour == 0 and not rises else (-7, 4) if rises else (9, -4)
+            axes.annotate(
+                f"{value:.3g}", (shares["core"], value), beside, textcoords="offset points",
+                ha="right" if rises else "left",
+            )  # fmt: skip
             if colour != 0:
                 continue
             own.append((shares["core"], value))
@@ -93,7 +101,7 @@ def quality(folder: Path) -> Path:
             (handles["the same, measured time of the model"],) = axes.plot(
                 *place, "x", color=PALETTE[0], markersize=9, markeredgewidth=2
             )
-            axes.annotate(f"{share:.0f}%", place, (4, 7), textcoords="offset points")
+            axes.annotate(f"{share:.0f}%", place, (0, 9), textcoords="offset points", ha="center")
         if "dense" in document["results"]:
             level = document["results"]["dense"][figure]
             handles["dense"] = axes.axhline(level, color="#666666", linewidth=1, linestyle="--")
@@ -102,7 +110,7 @@ def quality(folder: Path) -> Path:
         axes.set_title(title)
         axes.set_xlabel("left of the dense layers', %")
         axes.set_ylabel(label)
-        axes.margins(x=0.12, y=0.1)
+        axes.margins(x=0.17, y=0.1)
     canvas.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize="small", frameon=False
     )
@@ -154,7 +162,7 @@ def peers(results: Path) -> Path:
             ]
             axes.plot(*zip(*line, strict=True), "-", color="black", label="encoders for sorted features")
         axes.axvline(64 / 48, color="#666666", linewidth=0.8, linestyle="-.")
-        axes.annotate("exact, 48", (64 / 48, 0.012), (3, 0), textcoords="offset points", fontsize="small")
+        axes.annotate("exact, 48", (64 / 48, 0.82), (3, 0), textcoords="offset points", fontsize="small")
         axes.set_yscale("log")
         axes.set_ylim(0.01, 1)
         axes.set_xlim(1.25, 4.05)
@@ -239,6 +247,9 @@ def main() -> None:
     print(quality(models), peers(given.results), sep="\n")
     if (models / "allocation.json").exists():
         print(allocation(models))
+    squares = json.loads((given.results / "numerics/dls.json").read_text("utf-8"))["results"]
+    rows, growth = squares["seconds_per_row"], squares["seconds_per_row_d512_against_n"]
+    print(dls.draw(rows, growth, squares["exponents_in_d"], squares["exponents_in_n"]))
 
 
 if __name__ == "__main__":

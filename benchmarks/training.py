@@ -188,12 +188,17 @@ def _step(recipe: VisionRecipe, data: ImageSet) -> Callable[[], Any]:
     return step
 
 
-#: What the picture calls an arm, where its name is long; below their points stand those that are crowded.
+#: What the picture calls an arm, where its name is long.
 LABELS = {
     "narrow, core of 24": "narrow", "narrow, everything of 24": "narrow, all of 24",
     "low rank, core of 24": "low rank", "stl 49, along weights": "stl 49, along w.",
 }  # fmt: skip
-BELOW = ("stl 49, along weights", "dense", "stl 16")
+#: Where names stand in the two panels, where not right of their points: left, above or below the bars.
+PLACES = {
+    "narrow, core of 24": ("left", "left"), "narrow, everything of 24": ("above", "above"),
+    "stl 49, along weights": ("below", "below"), "stl 32": ("right", "left"),
+    "low rank, core of 24": ("right", "left"), "stl 16": ("left", "right"),
+}  # fmt: skip
 
 
 def draw(document: dict[str, Any]) -> bytes:
@@ -206,27 +211,29 @@ def draw(document: dict[str, Any]) -> bytes:
         "dense": ("black", "D"), "stl": (PALETTE[0], "o"), "narrow": (PALETTE[1], "s"),
         "low": (PALETTE[2], "^"),
     }  # fmt: skip
-    for axes, key, title in (
+    for panel, (axes, key, title) in enumerate((
         (left, "core", "products of the linear layers alone"),
         (right, "everything", "encoding, decoding and attention too"),
-    ):
+    )):  # fmt: skip
         for arm, values in document["summary"].items():
             low, high = values["interval_of_seeds"] or values["wilson_of_first_seed"]
             colour, marker = looks[arm.split()[0].rstrip(",")]
             share = 100 * values["accuracy"]
             bars = [[share - 100 * low], [100 * high - share]]
             axes.errorbar(values[key] / 1e6, share, yerr=bars, fmt=marker, color=colour, capsize=3)
-            left_of = arm == "narrow, everything of 24"
+            side = PLACES.get(arm, ("right", "right"))[panel]
+            height = {"above": 100 * high, "below": 100 * low}.get(side, share)
+            offset = {"above": (4, 4), "below": (0, -12), "left": (-7, 0), "right": (7, 0)}[side]
             axes.annotate(
-                LABELS.get(arm, arm), (values[key] / 1e6, share), textcoords="offset points", fontsize=7,
-                xytext=(-5 if left_of else 5, -11 if arm in BELOW else 4), ha="right" if left_of else "left",
+                LABELS.get(arm, arm), (values[key] / 1e6, height), textcoords="offset points", fontsize=9,
+                xytext=offset, ha={"below": "center", "right": "left"}.get(side, "right"),
             )  # fmt: skip
         axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
-        axes.set_xlabel(f"million multiplications an image: {title}", fontsize=8)
+        axes.set_xlabel(f"million multiplications an image,\n{title}", fontsize=9)
     left.set_ylabel("test accuracy, %")
     images = f"{document['train_images']:,} training images"
     title = f"{document['data']}, {images}, {document['epochs']} epochs; bars: 95% over seeds"
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=10)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130)
     return out.getvalue()

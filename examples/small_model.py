@@ -17,13 +17,15 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from stl_models.metrics import perplexity
+from stl_models.metrics import perplexity, spread
 from stl_models.text import token_batches
 from stl_search.cli.terminal import progress_bar
 
 PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
 #: Of windows, in training as in the judgement.
 LENGTH = 64
+#: Windows that are judged, the same as `stl-search convert --evaluate` takes.
+JUDGED = 64
 
 
 def write_texts(folder: Path) -> tuple[str, str]:
@@ -83,7 +85,7 @@ def main(folder: Path, steps: int, width: int) -> None:
     model.eval().save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     numbers = sum(parameter.numel() for parameter in model.parameters())
-    found = perplexity(model, judged[:40])
+    found = perplexity(model, spread([judged], JUDGED))
     print(f"{folder / 'model'}: {numbers / 1e6:.2f} million numbers after {steps} steps")
     print(f"perplexity of held-out text {found:.1f}; {len(tokenizer)} is what guessing has")
 

@@ -5,14 +5,25 @@ const name = (selector, label) => document.querySelector(selector)?.setAttribute
 
 /** What scrolls sideways can be reached by Tab, so that the arrow keys scroll it. */
 function reachWhatScrolls() {
-  for (const part of document.querySelectorAll("article pre, article p, .table-wrapper")) {
+  for (const part of document.querySelectorAll("article pre, article p, .cell_output, .table-wrapper")) {
     const scrolls = part.scrollWidth > part.clientWidth && getComputedStyle(part).overflowX !== "visible";
     if (scrolls) part.tabIndex = 0;
     else part.removeAttribute("tabindex");
   }
 }
 
+/** Names of tests and paths, which may be longer than a line, break where their parts end. */
+function breakLongWords() {
+  for (const word of document.querySelectorAll("code.literal .pre")) {
+    if (word.textContent.length <= 36) continue;
+    word.classList.add("long");
+    const parts = word.textContent.split(/(?<=\/|::|_)/);
+    word.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  breakLongWords();
   for (const caption of document.querySelectorAll('[role="heading"]:not([aria-level])')) {
     caption.setAttribute("aria-level", "2");
   }

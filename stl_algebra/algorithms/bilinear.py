@@ -176,7 +176,7 @@ class BilinearAlgorithm:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the format and the three factors, in hexadecimal: the identity of the numbers."""
+        """SHA-256 of the format and the three factors, in hexadecimal; the identity of the numbers."""
         state = hashlib.sha256(str(self.tile).encode())
         for factor in (self.encode_x, self.encode_w, self.decode):
             # Adding 0.0 turns -0.0 into 0.0, so that equal algorithms have equal digests.

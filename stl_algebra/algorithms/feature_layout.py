@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import orthogonal_procrustes
-from scipy.optimize import linear_sum_assignment
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.compose import sandwich
@@ -116,6 +114,9 @@ def turned_onto(
         encode_x: (r, n*k), perhaps rounded to a shorter dtype.
         tolerance: of the difference that is left, relative to |encode_x|.
     """
+    # Layers import this file where scipy may be missing.
+    from scipy.linalg import orthogonal_procrustes
+
     t = algorithm.tile
     there = np.asarray(encode_x, np.float64)
     # Nearest in the least squares sense (Schoenemann 1966).
@@ -136,6 +137,8 @@ def _choose_partners(parts: NDArray[np.int64], covariance: Array) -> None:
 
     To first order log det B changes by tr(B^-1 dB): for fixed B the best exchange is an assignment problem.
     """
+    from scipy.optimize import linear_sum_assignment
+
     k, tiles = parts.shape
     mean = float(np.diag(covariance).mean())
     if k < 2 or mean <= 0:

@@ -63,7 +63,7 @@ class TileFormat:
 
     @property
     def products(self) -> int:
-        """Scalar multiplications of the definition, n*k*m: the number of ones of the tensor."""
+        """Scalar multiplications of the definition, n*k*m, which is the number of ones of the tensor."""
         return self.n * self.k * self.m
 
     def ratio(self, rank: int) -> float:
@@ -75,13 +75,13 @@ class TileFormat:
 
     @property
     def ascending(self) -> tuple[int, int, int]:
-        """The sides in ascending order: what formats that differ by a permutation have in common."""
+        """The sides in ascending order, which is what formats that differ by a permutation have in common."""
         a, b, c = sorted((self.n, self.k, self.m))
         return a, b, c
 
     @property
     def slug(self) -> str:
-        """The spelling used in file names and on the command line: "4x4x2"."""
+        """The spelling used in file names and on the command line, as "4x4x2"."""
         return f"{self.n}x{self.k}x{self.m}"
 
 

@@ -42,7 +42,7 @@ class Prediction:
 
     @property
     def fusion_pays(self) -> bool:
-        """The roofline rule: whether core and decode are faster in one kernel."""
+        """The roofline rule, whether core and decode are faster in one kernel."""
         return self.fused < self.core + self.decode
 
     @property

@@ -184,7 +184,7 @@ def _print_exact_table(as_json: bool) -> None:
     out.print(grid)
     equal = sum(row["gap"] == 0 for row in rows)
     out.print(
-        f"{equal} of {len(rows)} formats have the best known rank (bold); "
+        f"{equal} of {len(rows)} formats have the best known rank, where no gap stands; "
         f"best known: {known['source']}, {known['date']}.",
         soft_wrap=True,
     )

@@ -1,7 +1,7 @@
 """Cayley graphs as pictures, on paper (matplotlib) and interactive (plotly).
 
-The edges x -> x g carry the colour of the generator g. What does not belong here: where the elements go
-(`layout`).
+The edges x -> x g carry the colour and the kind of line of the generator g. What does not belong here: where
+the elements go (`layout`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from stl_algebra.groups import FiniteGroup
 from stl_algebra.groups.words import words
 from stl_search.pictures.files import IMAGES, check_picture_path, save_figure
 from stl_search.pictures.layout import Positions, edges, generator_label, layout
-from stl_search.pictures.style import ACCENT, PALETTE, PLOTLY_LAYOUT
+from stl_search.pictures.style import ACCENT, DASHES, PALETTE, PLOTLY_LAYOUT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 #: Above these orders labels and arrows would hide more than they show.
 _MOST_LABELS, _MOST_ARROWS = 32, 200
+
+#: The colour of the identity's vertex.
+_IDENTITY = "#FFD966"
 
 #: Words with more characters than this do not fit into a vertex.
 _LONGEST_LABEL = 8
@@ -64,6 +67,7 @@ def picture(group: FiniteGroup) -> Figure:
                     shrinkA=float(np.sqrt(size)) / 2,
                     shrinkB=float(np.sqrt(size)) / 2,
                     color=PALETTE[number % len(PALETTE)],
+                    linestyle=DASHES[number % len(DASHES)][0],
                     alpha=0.25 + 0.75 * near,
                     linewidth=width * (0.6 + 0.6 * near),
                     zorder=1 + near,
@@ -73,7 +77,7 @@ def picture(group: FiniteGroup) -> Figure:
         placed.positions[:, 0],
         placed.positions[:, 1],
         s=size * (0.5 + 0.5 * placed.nearness),
-        c=["#FFD966" if x == 0 else "white" if labelled else "#333333" for x in range(group.order)],
+        c=[_IDENTITY if x == 0 else "white" if labelled else "#333333" for x in range(group.order)],
         edgecolors="#333333",
         linewidths=0.9,
         zorder=3,
@@ -87,11 +91,23 @@ def picture(group: FiniteGroup) -> Figure:
     axes.set_xlim(-1.12, 1.12)
     axes.set_ylim(-1.12, 1.12)
     handles = [
-        Line2D([], [], color=PALETTE[i % len(PALETTE)], label=generator_label(group, i), linewidth=2.4)
+        Line2D(
+            [], [], color=PALETTE[i % len(PALETTE)], linestyle=DASHES[i % len(DASHES)][0],
+            label=generator_label(group, i), linewidth=2.4,
+        )
         for i in range(len(group.generators))
-    ]
+    ]  # fmt: skip
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+        if not labelled:
+            vertex = Line2D(
+                [], [], color=_IDENTITY, marker="o", linestyle="none", label="identity", markersize=9
+            )
+            vertex.set_markeredgecolor("#333333")
+            handles.append(vertex)
+        columns = min(4, len(handles))
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
+        )
     return figure
 
 
@@ -131,7 +147,7 @@ def save_picture(group: FiniteGroup, path: Path) -> Path:
 
 
 def cayley_figure(group: FiniteGroup, page: bool = False) -> go.Figure:
-    """The Cayley graph of a group on its generators, one colour per generator, interactive.
+    """The Cayley graph of a group, one colour and one kind of line per generator, interactive.
 
     Args:
         group: any.
@@ -154,7 +170,11 @@ def cayley_figure(group: FiniteGroup, page: bool = False) -> go.Figure:
                 y=ys,
                 mode="lines",
                 name=generator_label(group, number),
-                line={"color": PALETTE[number % len(PALETTE)], "width": 1.6},
+                line={
+                    "color": PALETTE[number % len(PALETTE)],
+                    "dash": DASHES[number % len(DASHES)][1],
+                    "width": 1.6,
+                },
                 hoverinfo="skip",
             )
         )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 #: Colours that the common forms of colour blindness keep apart (Okabe and Ito 2008).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#666666")
+
+#: Kinds of lines beside the colours, as matplotlib and as plotly call them.
+DASHES: tuple[tuple[Literal["solid", "dashed", "dotted", "dashdot"], str], ...] = (
+    ("solid", "solid"),
+    ("dashed", "dash"),
+    ("dotted", "dot"),
+    ("dashdot", "dashdot"),
+)
 
 #: What is the project's own in a comparison, and the series beside it.
 ACCENT = "#b5341c"

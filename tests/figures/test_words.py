@@ -50,7 +50,7 @@ def test_where_the_texts_say_slower_it_is():
 
 
 def test_what_is_said_of_widths_on_a_processor_holds():
-    assert says("docs/will-it-help.md", "Below widths of about a thousand there is nothing to save")
+    assert says("docs/will-it-help.md", "Below widths of about a thousand exact tiles save nothing")
     assert speedup([1024] * 3) < 1
     assert says("docs/will-it-help.md", "all three sides 2,048 and more \\| yes")
     assert min(speedup([2048] * 3), speedup([4096] * 3)) > 1
