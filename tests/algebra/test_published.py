@@ -76,6 +76,10 @@ def test_encoders_for_float32_beat_the_others_there_and_no_shorter_dtype_takes_t
         STLLinear(8, 8, name, dtype=torch.bfloat16)
 
 
+def test_rank_36_in_float32_is_as_good_as_said():
+    assert encoders_file("4x4x4", 36, dtype="fp32").judged().scores.total("fp32") < 0.1891
+
+
 def test_a_layer_in_float32_runs_encoders_that_amplify_without_end():
     torch.manual_seed(0)
     dense, x = torch.nn.Linear(64, 64, bias=False), torch.randn(256, 64)
