@@ -26,7 +26,7 @@ demo: $(STAMP)
 	$(BIN)/stl-search run --group S3 --group C2^5 --tile 4 --rank 32 --dtype bf16 \
 		--matrices gaussian --matrices minilm --budget 60s --jobs 2 --seed 0 --out demo-run
 	@echo && echo "== 3 of 7: an exact algorithm of 48 products for 4 x 4 matrices, from its symmetry group"
-	$(BIN)/stl-search find 4x4x4 --rank 48 --symmetry rational-48 --seed 4 --budget 2m --out demo-run/exact
+	$(BIN)/stl-search find 4x4x4 --rank 48 --symmetry rational-48 --seed 4 --budget 10m --out demo-run/exact
 	@echo && echo "== 4 of 7: its proof, and its symmetries"
 	$(BIN)/stl-search verify demo-run/exact/4x4x4-r48.safetensors
 	$(BIN)/stl-search symmetry demo-run/exact/4x4x4-r48.safetensors

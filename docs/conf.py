@@ -52,8 +52,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-# Quotes and primes stay as they are written: many stand in code and in formulas.
-smartquotes = False
+# Quotes and primes stay as they are written, since many stand in code and in formulas; dashes are made.
+smartquotes_action = "D"
 # Single backquotes in docstrings are names of code.
 default_role = "code"
 

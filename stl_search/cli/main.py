@@ -59,7 +59,7 @@ TASKS = (
     ),
     (
         "Find an exact algorithm",
-        "stl-search find 4x4x4 --rank 48 --symmetry rational-48 --seed 4 --budget 2m",
+        "stl-search find 4x4x4 --rank 48 --symmetry rational-48 --seed 4 --budget 10m",
     ),
     (
         "Prove one, found, published or from a file",
