@@ -148,7 +148,7 @@ def layer(
     out.print(shown)
     scores = closed_form_scores(algorithm)
     out.print(
-        f"error: NMSE {scores.nmse:.3g} on {scores.tiles} tiles; rounding at {dtype} adds "
+        f"accuracy: NMSE {scores.nmse:.3g} on {scores.tiles} tiles; rounding at {dtype} adds "
         f"{max(r['error'] for r in results):.2g} of the norm.",
         soft_wrap=True,
     )

@@ -72,9 +72,10 @@ def test_exact_tiles_gain_on_some_gpus_and_lose_on_others():
     assert min(speedups) < 1 < max(speedups) < 4 / 3
 
 
-def test_the_start_takes_the_time_in_its_title():
+def test_the_start_takes_at_most_the_time_in_its_title():
     assert says("docs/start.md", "# Ten minutes")
-    assert round(results("newcomer.json")["total"] / 60) == 10
+    # Not far less either: the time differs from run to run, as downloads do.
+    assert 5 < results("newcomer.json")["total"] / 60 <= 10
 
 
 def test_what_the_pages_on_numerics_say_without_figures_holds():
