@@ -19,12 +19,14 @@ from pathlib import Path
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
 from stl_algebra.algorithms.judged import Judged
+from stl_algebra.algorithms.scores import total
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.published import FLOAT32, FOLDER, encoders, encoders_file, published
+from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.published import FLOAT32, FOLDER, encoders
+from stl_search.frontier.known import known_algorithms
+from stl_search.frontier.winners import is_better
 from stl_search.trials.descent import Descent, descend
 
 #: On the way down from an exact algorithm, and from where the two ways lie side by side.
@@ -48,17 +50,14 @@ def search(
         also: an exact algorithm of a higher rank, which the second descent begins with.
         command: kept in the provenance.
     """
-    exact = exact_algorithm(tile)
-    known = {exact.rank: [exact, companion(exact)]}
-    for own, rank in published():
-        if own == tile and lowest <= rank < exact.rank:
-            known[rank] = [encoders_file(tile, rank).algorithm]
+    top = rank_of_exact(tile)
+    known = {rank: found for rank, found in known_algorithms(tile).items() if rank <= top}
     ways = [_down(tile, k, lowest, NARROW, command) for k in (known, {also.rank: [also]})]
     both = {rank: [way[rank] for way in ways] for rank in range(turn, lowest - 1, -1)}
     ways.append(_down(tile, both, lowest, WIDE, command))
     return {
-        rank: min((way[rank] for way in ways if rank in way), key=_total)
-        for rank in range(exact.rank - 1, lowest - 1, -1)
+        rank: min((way[rank] for way in ways if rank in way), key=lambda a: total(a, FLOAT32))
+        for rank in range(top - 1, lowest - 1, -1)
     }
 
 
@@ -72,21 +71,16 @@ def _down(
     return found
 
 
-def _total(algorithm: BilinearAlgorithm) -> float:
-    return Judged.of(algorithm).scores.total(FLOAT32)
-
-
 def publish(found: Mapping[int, BilinearAlgorithm], folder: Path) -> int:
     """Write those that are better than what the folder has, and well below what serves every dtype."""
     written = 0
     for rank, algorithm in found.items():
         path = folder / f"{algorithm.tile.slug}-r{rank}.safetensors"
-        bars = [BETTER * _total(encoders(algorithm.tile, rank))]
-        if path.exists():
-            bars.append(load_encoders(path).judged().scores.total(FLOAT32))
-        if _total(algorithm) < min(bars):
-            named = algorithm.renamed(f"{path.stem}-{FLOAT32}", algorithm.provenance)
-            save_encoders(path, Judged.of(named))
+        new = Judged.of(algorithm.renamed(f"{path.stem}-{FLOAT32}"))
+        if path.exists() and not is_better(new, load_encoders(path).judged(), FLOAT32):
+            continue
+        if new.scores.total(FLOAT32) < BETTER * total(encoders(algorithm.tile, rank), FLOAT32):
+            save_encoders(path, new)
             written += 1
     return written
 

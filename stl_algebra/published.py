@@ -34,8 +34,6 @@ _LARGEST_COMPANION = 16
 _NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)(?:-(sorted|fp32))?")
 #: The dtype that has a frontier of its own; others share one.
 FLOAT32 = "fp32"
-#: Of a published name, or "" -> folder below `FOLDER`.
-_KINDS = {"": ".", SORTED: SORTED, FLOAT32: FLOAT32}
 
 
 @lru_cache(maxsize=8)
@@ -50,7 +48,7 @@ def published(profile: str | None = None, dtype: str | None = None) -> dict[tupl
     if dtype not in (None, FLOAT32) or (dtype and profile):
         raise InvalidInput("dtype", expected="None" if profile else f"None or {FLOAT32!r}", got=repr(dtype))
     found = {}
-    for path in (FOLDER / _KINDS[profile or dtype or ""]).glob("*.safetensors"):
+    for path in (FOLDER / (profile or dtype or "")).glob("*.safetensors"):
         match = _NAME.fullmatch(path.stem)
         assert match is not None, path
         found[TileFormat.parse(match[1]), int(match[2])] = path
@@ -180,8 +178,9 @@ def read_encoders(source: str | Path) -> FactorFile:
 def _named(name: str) -> BilinearAlgorithm:
     match = _NAME.fullmatch(name)
     assert match is not None, name
-    profile, dtype = (match[3] if match[3] == kind else None for kind in (SORTED, FLOAT32))
-    return encoders(match[1], int(match[2]), profile, dtype)
+    if match[3] == FLOAT32:
+        return encoders(match[1], int(match[2]), dtype=FLOAT32)
+    return encoders(match[1], int(match[2]), match[3])
 
 
 def is_for_float32(name: str | Path) -> bool:

@@ -200,20 +200,20 @@ class STLLinear(nn.Module):
         dense = read_dense(linear)
         algorithm = as_algorithm(encoders, dense.weight.dtype)
         out_features, in_features = dense.weight.shape
-        chosen, algorithm = sorting.laid_out(
-            *(LayerOptions.of(options, changes), algorithm, in_features, calibration), turn=factors is None
-        )
+        moments = None if calibration is None else sorting.InputMoments.of(calibration, in_features)
+        chosen = LayerOptions.of(options, changes)
+        chosen, algorithm = sorting.laid_out(chosen, algorithm, moments, turn=factors is None)
         layer = cls.__new__(cls)
         layer._allocate(
             *(in_features, out_features, algorithm),
-            *(dense.bias is not None or calibration is not None, chosen, factors),
+            *(dense.bias is not None or moments is not None, chosen, factors),
             *(dense.weight.device, dense.weight.dtype),
         )
         layer.set_weight(dense.weight, algorithm)
         layer.encoded_w.requires_grad_(dense.trains)
         if layer.bias is not None:
-            if calibration is not None:
-                sorting.move_mean(layer, layer.bias, dense, calibration)
+            if moments is not None:
+                sorting.move_mean(layer, layer.bias, dense, moments)
             elif dense.bias is not None:
                 layer.bias.data.copy_(dense.bias)
             layer.bias.requires_grad_(dense.bias is not None and dense.bias_trains)

@@ -73,12 +73,13 @@ class InputMoments:
             )
         if not (np.isfinite(mean).all() and np.isfinite(second).all()):
             raise InvalidInput("calibration", expected="finite moments", got="NaN or an infinity")
-        second = second.copy()
-        variances = second if second.ndim == 1 else np.einsum("ii->i", second)
+        variances = second if second.ndim == 1 else np.diagonal(second)
         # A second moment less a squared mean may be below zero by rounding.
         if (variances < -1e-6 * max(float(variances.max()), 0.0)).any():
             raise InvalidInput("calibration", expected="variances of at least 0", got=float(variances.min()))
-        np.maximum(variances, 0.0, out=variances)
+        if (variances < 0).any():
+            clipped = np.maximum(variances, 0.0)
+            second = clipped if second.ndim == 1 else second - np.diag(variances - clipped)
         return cls(mean, second)
 
 
@@ -98,12 +99,7 @@ def _pair(calibration: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def laid_out(
-    options: LayerOptions,
-    algorithm: BilinearAlgorithm,
-    features: int,
-    calibration: Calibration | None,
-    *,
-    turn: bool = True,
+    options: LayerOptions, algorithm: BilinearAlgorithm, moments: InputMoments | None, *, turn: bool = True
 ) -> tuple[LayerOptions, BilinearAlgorithm]:
     """The options with the permutation that deals the features out, and the algorithm along their axes.
 
@@ -113,19 +109,18 @@ def laid_out(
     Args:
         options: of the layer; its tiling says which permutation deals.
         algorithm: whose k and profile count.
-        features: K.
-        calibration: moments of the layer's input, or None.
+        moments: of the layer's input, or None without calibration.
         turn: whether the layer may have encoders of its own; not where it shares its factors.
 
     Raises:
         InvalidInput: encoders of a profile without calibration and without a permutation; a calibration
-            beside a permutation, of another size, or of K features that k does not divide.
+            beside a permutation, or of K features that k does not divide.
 
     Warns:
         FarFromProfile: the encoders lose much more on these features than on those they were fitted to.
     """
     fitted = profile_of(algorithm)
-    if calibration is None:
+    if moments is None:
         if fitted is not None and options.permutation is None:
             raise InvalidInput(
                 "calibration",
@@ -138,8 +133,7 @@ def laid_out(
         raise InvalidInput(
             "permutation", expected="none together with calibration, which sorts the features", got="one"
         )
-    moments = InputMoments.of(calibration, features)
-    k = algorithm.tile.k
+    k, features = algorithm.tile.k, len(moments.mean)
     if features % k:
         raise InvalidInput(
             "calibration", expected=f"a layer whose input features are a multiple of {k}", got=features
@@ -169,7 +163,7 @@ def _compare(algorithm: BilinearAlgorithm, fitted: Profile, layout: FeatureLayou
 
 
 @torch.no_grad()
-def move_mean(layer: Layer, bias: nn.Parameter, dense: Dense, calibration: Calibration) -> None:
+def move_mean(layer: Layer, bias: nn.Parameter, dense: Dense, moments: InputMoments) -> None:
     """Set the bias so that rows at the mean give what the dense layer does, on average over a tile's n rows.
 
     bias = b + mean W - (mean through the tiles): what an approximate algorithm makes of the mean goes away,
@@ -180,10 +174,10 @@ def move_mean(layer: Layer, bias: nn.Parameter, dense: Dense, calibration: Calib
         layer: with encoded weights and permutation set.
         bias: of the layer, (M,).
         dense: the layer it stands for.
-        calibration: moments of its input.
+        moments: of its input.
     """
     device = layer.encoded_w.device
-    mean = torch.from_numpy(InputMoments.of(calibration, layer.in_features).mean).to(device)
+    mean = torch.from_numpy(moments.mean).to(device)
     wanted = dense.weight.to(device, torch.float64) @ mean
     if dense.bias is not None:
         wanted += dense.bias.to(device, torch.float64)

@@ -79,17 +79,17 @@ def _check_device(name: str) -> None:
         raise InvalidInput("device", expected="a device of this machine, such as cpu", got=name)
 
 
+_device_option = click.option(
+    "--device", default="cpu", show_default=True, shell_complete=devices, help="A torch device: cpu, cuda."
+)
+_dtype_option = click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+
+
 @bench.command()
 @encoders_argument
 @click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    shell_complete=devices,
-    help="A torch device: cpu, cuda.",
-)
-@click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+@_device_option
+@_dtype_option
 @click.option("--tiling", type=click.Choice(["strided", "consecutive"]), default="strided", show_default=True)
 @json_option
 def layer(
@@ -166,14 +166,8 @@ def layer(
 
 
 @bench.command()
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    shell_complete=devices,
-    help="A torch device: cpu, cuda.",
-)
-@click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
+@_device_option
+@_dtype_option
 def peaks(device: str, dtype: str) -> None:
     """Measure and store what this device reaches; `bench layer` and `stl_kernels.predict` read it.
 

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.encoders_file import save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact.catalogue import exact_algorithm
-from stl_algebra.published import FLOAT32, encoders_file, published
+from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.published import FLOAT32
 from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
 from stl_search.cli.names import tiles as tile_names
 
@@ -53,17 +51,13 @@ def descend(
     Example:
       stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
     """
+    from stl_search.frontier.known import known_algorithms
     from stl_search.frontier.winners import encoders_path, read_winners
     from stl_search.trials.descent import Descent
     from stl_search.trials.descent import descend as ranks_of
 
     form = TileFormat.parse(tile)
-    exact = exact_algorithm(form)
-    known: dict[int, list[BilinearAlgorithm]] = {exact.rank: [exact, companion(exact)]}
-    for kind in (None, FLOAT32) if dtype == FLOAT32 else (None,):
-        for own, rank in published(dtype=kind):
-            if own == form:
-                known.setdefault(rank, []).append(encoders_file(form, rank, dtype=kind).algorithm)
+    known = known_algorithms(form, FLOAT32 if dtype == FLOAT32 else None)
     held: dict[int, float] = {}
     if (folder / "encoders").is_dir():
         for rank, judged in read_winners(folder).items():
@@ -75,7 +69,7 @@ def descend(
                 )
             known.setdefault(rank, []).append(judged.algorithm)
             held[rank] = judged.scores.total(dtype)
-    top = exact.rank if highest is None else highest
+    top = rank_of_exact(form) if highest is None else highest
     known = {rank: found for rank, found in known.items() if rank == top or (rank < top and not afresh)}
     if top not in known:
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)

@@ -79,11 +79,22 @@ def read_winners(folder: Path) -> dict[int, Judged]:
     return {w.algorithm.rank: w for w in sorted(winners, key=lambda w: w.algorithm.rank)}
 
 
+def is_better(new: Judged, old: Judged, dtype: str) -> bool:
+    """Whether an entry of a frontier is to be replaced by another of its format, rank and tiles.
+
+    An exact one is replaced by a better exact one only, any other by one of a smaller total at the dtype, or
+    by an exact one that is nearly as good.
+    """
+    if old.exact and not new.exact:
+        return False
+    preference = EXACT_PREFERENCE if new.exact and not old.exact else 1
+    return new.scores.total(dtype) < old.scores.total(dtype) * preference
+
+
 def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
     """Copy encoders files into a folder where they are better than what it has of their format and rank.
 
-    An entry is never lost: an exact one is replaced by a better exact one only, any other by one of a smaller
-    total, or by an exact one that is nearly as good.
+    An entry is never lost, see `is_better`.
 
     Args:
         found: encoders files.
@@ -107,8 +118,7 @@ def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
                 raise InvalidInput(
                     "into", expected=f"a folder for the same tiles as {path}", got=f"{place} for others"
                 )
-            bar = old.scores.total(dtype) * (EXACT_PREFERENCE if new.exact and not old.exact else 1)
-            if (old.exact and not new.exact) or new.scores.total(dtype) >= bar:
+            if not is_better(new, old, dtype):
                 continue
         written.append(write_atomically(place, path.read_bytes()))
     return written
