@@ -75,7 +75,8 @@ def run(
 
     Args:
         matrices: what to score on, see `matrices.readers.load_matrices`.
-        trials: entries of the plan to work off. budget: or seconds to search; 60 when neither is given.
+        trials: entries of the plan to work off.
+        budget: or seconds to search; 60 when neither is given.
         jobs: worker processes.
         storage: URL of a PostgreSQL database shared by several machines; default: SQLite in the folder.
         out: the run folder; default: results/ and the settings.

@@ -51,7 +51,7 @@ class SubgroupClass:
 
     @property
     def index(self) -> int:
-        """|G : H|."""
+        """Number of cosets, |G| / |H|."""
         return self.group.order // self.order
 
     @property
@@ -61,7 +61,7 @@ class SubgroupClass:
 
     @cached_property
     def generators(self) -> tuple[int, ...]:
-        """A small generating set of the representative: elements of large order first; the group's own."""
+        """Few elements that generate the representative, large orders first; of a whole group its own."""
         if self.order == self.group.order:
             return self.group.generators
         by_order = np.argsort(-self.group.element_orders[self.members], kind="stable")

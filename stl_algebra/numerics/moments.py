@@ -153,7 +153,7 @@ class MomentSum:
     """Adds up rows in float64 about the mean of the first ones, so that a large mean costs no digits.
 
     Args:
-        size: K.
+        size: K, entries of a row.
     """
 
     def __init__(self, size: int) -> None:

@@ -44,7 +44,7 @@ class FourierBlock:
 
     @property
     def units(self) -> int:
-        """Real dimension of D: 1, 2 or 4."""
+        """Real dimension of D, which is 1, 2 or 4."""
         return {RealType.REAL: 1, RealType.COMPLEX: 2, RealType.QUATERNIONIC: 4}[self.real_type]
 
 

@@ -46,7 +46,7 @@ class RealIrrep:
 
     @property
     def block_dimension(self) -> int:
-        """Real dimension of its block in the group algebra: d^2, 2 d^2, d^2."""
+        """Real dimension of its block in the group algebra, d^2, 2 d^2 or d^2."""
         return self.degree**2 * (2 if self.real_type is RealType.COMPLEX else 1)
 
     @property

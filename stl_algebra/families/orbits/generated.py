@@ -38,8 +38,7 @@ class GeneratedSymmetry:
         orthogonal: the generators in the bases in which the group is orthogonal.
         bases: the change of bases (P, Q, R) from the given ones to those.
         maps: (order, d, d) all elements in those bases, as maps of flattened triples, the identity first;
-        each
-            stands for itself and the three maps that differ by signs.
+            each stands for itself and the three maps that differ by signs.
         permutes: for each element, its permutation of the modes.
     """
 

@@ -73,8 +73,7 @@ def search_with_symmetry(
         rank: products. Default: that of a named symmetry, else one below the best that the package has.
         symmetry: a value, or a text that `symmetry_of` reads.
         orbit_sizes: sizes of the orbits, adding up to the rank. Default: those of a named symmetry at its
-        own rank,
-            else drawn for every start, large orbits more often.
+            own rank, else drawn for every start, large orbits more often.
         budget: seconds after which no further start begins.
         seed: of the search; the same seed gives the same starts.
         first: number of the first start; a search that was stopped goes on where it was.

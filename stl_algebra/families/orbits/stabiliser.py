@@ -43,7 +43,7 @@ class Stabiliser:
         modes: the permutations of the modes that occur, as of `GeneratedSymmetry.modes`.
         permutations: (generators, r) which product each generator takes a product to.
         dimension: of the continuous part: above 0 the stabiliser is infinite, and only its compact part
-        counts.
+            counts.
     """
 
     algorithm: BilinearAlgorithm
@@ -105,8 +105,7 @@ def stabiliser(algorithm: BilinearAlgorithm) -> Stabiliser:
 
     Raises:
         InvalidInput: two products are equal, one vanishes, the rows of a factor do not span, or the
-        amplification
-            has no minimum.
+            amplification has no minimum.
     """
     parts = product_matrices(algorithm)
     _check(parts)

@@ -130,7 +130,7 @@ class Symmetry:
 
         Args:
             generators: (modes, P, Q, R) or `TensorMap`: the modes are permuted, then the triple is
-            sandwiched.
+                sandwiched.
 
         Raises:
             InvalidInput: there is none, or shapes do not fit each other.

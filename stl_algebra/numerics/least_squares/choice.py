@@ -37,7 +37,7 @@ def choose(config: Config) -> Choice:
 
     Raises:
         InvalidInput: an unknown word, eps out of (0, 1), or a sampled mode that cannot be (no eps,
-        deletions).
+            deletions).
     """
     mode, deletions, eps = config.mode, config.deletions, config.eps
     if mode not in ("exact", "sampled", "auto"):

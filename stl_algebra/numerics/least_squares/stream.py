@@ -99,7 +99,7 @@ class DynamicLeastSquares:
 
     @property
     def kept_rows(self) -> int:
-        """Rows that count in the system: all live rows, or those that sampling kept."""
+        """Rows that count in the system, which are all live rows or those that sampling kept."""
         return self._method.kept
 
     def insert(self, a: Rows, b: Rows) -> int:
@@ -252,7 +252,7 @@ class DynamicLeastSquares:
 
         Raises:
             InvalidInput: the two differ in more than seed and expected_rows, use different methods, or
-            are windows or forget, so that their rows would need a common order.
+                are windows or forget, so that their rows would need a common order.
         """
         mine, theirs = (replace(c, seed=0, expected_rows=None) for c in (self.config, other.config))
         if other is self or mine != theirs or self.choice.method != other.choice.method:
@@ -281,7 +281,7 @@ class DynamicLeastSquares:
 
         Raises:
             InvalidInput: the state is malformed, newer, or of an object with other arguments. Nothing is
-            changed.
+                changed.
         """
         config = Meta.read(state).config
         if config != self.config:
