@@ -10,6 +10,7 @@ What does not belong here: exact algorithms (`exact.discretise`), choosing what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,13 +104,16 @@ def normal_matrix(target: Target, first: Tensor, second: Tensor) -> Tensor:
     return normal
 
 
-def _update(target: Target, mode: int, factors: Batch, grams: dict[int, Tensor], proximal: float) -> Tensor:
+def _update(
+    target: Target, mode: int, factors: Sequence[Tensor], grams: Sequence[Tensor], proximal: float
+) -> Tensor:
     """The best factor `mode` given the others, with a proximal term relative to the mean diagonal."""
     first, second = (grams[i] for i in range(3) if i != mode)
     normal = normal_matrix(target, first, second)
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     weight = diagonal.mean(-1, keepdim=True) * proximal
-    right = right_hand_side(target, mode, factors) + weight.unsqueeze(-1) * factors[mode]
+    x, w, d = factors
+    right = right_hand_side(target, mode, (x, w, d)).addcmul_(weight.unsqueeze(-1), factors[mode])
     # Only the diagonal is touched: sums of whole matrices would take as long as their factorisation.
     diagonal.add_(weight)
     root, failed = torch.linalg.cholesky_ex(normal)
@@ -126,6 +130,19 @@ def balanced(factors: Batch) -> Batch:
     mean = (norms[0] * norms[1] * norms[2]) ** (1 / 3)
     x, w, d = (f * (mean / norm) for f, norm in zip(factors, norms, strict=True))
     return x, w, d
+
+
+def _balance(factors: list[Tensor], grams: list[Tensor]) -> None:
+    """`balanced` in place, by the diagonals of the Gram matrices, and those of the encoders with them.
+
+    That of the decoder is left as it was: the next sweep begins with the decoder.
+    """
+    logs = torch.stack([gram.diagonal(dim1=-2, dim2=-1) for gram in grams]).clamp_min(1e-300).log()
+    scales = ((logs.mean(0) - logs) / 2).exp()
+    for factor, scale in zip(factors, scales, strict=True):
+        factor.mul_(scale.unsqueeze(-1))
+    for gram, scale in zip(grams[:2], scales[:2], strict=True):
+        gram.mul_(scale.unsqueeze(-1)).mul_(scale.unsqueeze(-2))
 
 
 def objective(target: Target, factors: Batch) -> Tensor:
@@ -166,27 +183,22 @@ def als(
         The refined, balanced batch.
     """
     weights = np.geomspace(*proximal, max(sweeps, 2))
-    factors = balanced(factors)
+    current = list(balanced(factors))
+    grams = [factor @ factor.mT for factor in current]
     last: Tensor | None = None
     for sweep in range(sweeps):
-        # By factor; each serves two updates.
-        grams: dict[int, Tensor] = {}
         for mode in (2, 0, 1):
-            for other in {0, 1, 2} - {mode} - grams.keys():
-                grams[other] = factors[other] @ factors[other].mT
-            updated = list(factors)
-            updated[mode] = _update(target, mode, factors, grams, float(weights[sweep]))
-            grams.pop(mode, None)
-            factors = (updated[0], updated[1], updated[2])
-        factors = balanced(factors)
+            current[mode] = _update(target, mode, current, grams, float(weights[sweep]))
+            grams[mode] = current[mode] @ current[mode].mT
+        _balance(current, grams)
         if tolerance and sweep % 25 == 24:
-            now = objective(target, factors)
+            now = objective(target, (current[0], current[1], current[2]))
             if last is not None and bool((last - now <= tolerance * now.abs()).all()):
                 break
             last = now
             if progress:
                 progress("als", sweep + 1, sweeps)
-    return factors
+    return current[0], current[1], current[2]
 
 
 def to_batch(algorithms: list[BilinearAlgorithm], colour: Colour | None = None, device: str = "cpu") -> Batch:
