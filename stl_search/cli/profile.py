@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 @click.option(
     "--k", type=click.IntRange(min=1), default=4, show_default=True, help="Inner side of the tiles."
 )
+@click.option(
+    "--axes", is_flag=True, help="Along the axes to which layers turn their tiles, as `run --colour`."
+)
 @click.option("--out", "path", type=click.Path(path_type=Path, dir_okay=False), help="JSON file to write.")
 @json_option
 def profile(
-    matrices: tuple[str, ...], beside: tuple[str, ...], k: int, path: Path | None, as_json: bool
+    matrices: tuple[str, ...], beside: tuple[str, ...], k: int, axes: bool, path: Path | None, as_json: bool
 ) -> None:
     """Sort each layer's features by calibration variance, cut the order into k parts, say each part's share.
 
@@ -37,15 +40,16 @@ def profile(
     Example:
       stl-search profile --matrices minilm --k 4
     """
-    from stl_search.matrices.sorting import layer_profile, mean_profile
+    from stl_search.matrices.sorting import axis_profile, layer_profile, mean_profile
     from stl_search.runs import load_pairs
 
     pairs, others = load_pairs(matrices), load_pairs(beside)
-    found = mean_profile(pairs, k)
+    of = axis_profile if axes else layer_profile
+    found = mean_profile(pairs, k, of)
     document: dict[str, Any] = {
         "profile": _rounded(found),
-        "layers": {pair.name: _rounded(layer_profile(pair, k)) for pair in pairs},
-        "beside": {pair.name: _rounded(layer_profile(pair, k)) for pair in others},
+        "layers": {pair.name: _rounded(of(pair, k)) for pair in pairs},
+        "beside": {pair.name: _rounded(of(pair, k)) for pair in others},
         "command": command_line(),
     }
     if path is not None:

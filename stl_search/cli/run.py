@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_search.cli.common import (
     Duration,
@@ -44,6 +45,12 @@ from stl_search.study.urls import without_password
     "--profile",
     help='Fit to features that are sorted and dealt out: "p1,...,pk", shares of variance, or "sorted", '
     "the shipped profile. Default: white tiles.",
+)
+@click.option(
+    "--colour",
+    help="Or fit to the second moments of layers' inputs, named as for --matrices: to the mean profile along "
+    "the axes to which layers turn their tiles.",
+    shell_complete=matrix_names,
 )
 @click.option(
     "--matrices",
@@ -86,6 +93,7 @@ def run(
     families: tuple[str, ...],
     dtype: str,
     profile: str | None,
+    colour: str | None,
     matrices: tuple[str, ...],
     trials: int | None,
     budget: float | None,
@@ -99,8 +107,8 @@ def run(
 ) -> None:
     """Search encoders, score them on matrices, save the winners and write a report.
 
-    A run that was stopped is continued by the same command. With --profile all closed-form scores are those
-    of the profile, and say so; errors on matrices are measured on sorted features.
+    A run that was stopped is continued by the same command. With --profile or --colour all closed-form
+    scores are those of the profile, and say so; errors on matrices are measured on sorted features.
 
     \b
     Example:
@@ -114,6 +122,10 @@ def run(
 
     if trials is not None and budget is not None:
         raise InvalidInput("trials, budget", expected="one of them", got="both")
+    if colour is not None:
+        if profile is not None:
+            raise InvalidInput("--profile, --colour", expected="one of them", got="both")
+        profile = _profile_of(colour, TileFormat.parse(tile).k)
     settings = Settings(groups, tile, rank, dtype, seed, families, profile)
     for left_out, kept in one_of_each_type(groups)[1].items():
         err.print(f"{left_out} is the same group as {kept}: searched once", markup=False, soft_wrap=True)
@@ -139,3 +151,12 @@ def run(
     conclude(result.content, as_json)
     if result.interrupted:
         raise SystemExit(1)
+
+
+def _profile_of(colour: str, k: int) -> str:
+    """The profile of --colour; rounded, so that the same command asks for the same on any machine."""
+    from stl_search.matrices.sorting import axis_profile, mean_profile
+    from stl_search.runs import load_pairs
+
+    found = mean_profile(load_pairs([colour]), k, axis_profile)
+    return ",".join(f"{share:.5f}" for share in found.shares)

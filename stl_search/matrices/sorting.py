@@ -5,12 +5,12 @@ What does not belong here: errors (`judging`), layers (`stl_kernels.layers.sorti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from stl_algebra.algorithms.bilinear import Array
-from stl_algebra.algorithms.feature_layout import feature_layout
+from stl_algebra.algorithms.feature_layout import FeatureLayout, feature_layout
 from stl_algebra.algorithms.profile import Profile
 from stl_algebra.numerics.moments import Moments
 from stl_search.matrices.pair import MatrixPair
@@ -25,9 +25,23 @@ def layer_profile(pair: MatrixPair, k: int) -> Profile:
     return Profile.of_variances(_variances(pair, k), k)
 
 
-def mean_profile(pairs: Sequence[MatrixPair], k: int) -> Profile:
-    """The mean of the pairs' profiles."""
-    shares = np.mean([layer_profile(pair, k).shares for pair in pairs], axis=0)
+def axis_profile(pair: MatrixPair, k: int) -> Profile:
+    """The profile along the axes to which a layer turns its tiles, by the calibration rows' covariance.
+
+    What `run --colour` fits encoders to: rows of a tile with a covariance C are, along its axes, rows with
+    the eigenvalues of C for variances, and encoders take up the turn at no cost (`feature_layout`).
+
+    Raises:
+        InvalidInput: nothing varies along an axis.
+    """
+    return _layout(pair, k).profile
+
+
+def mean_profile(
+    pairs: Sequence[MatrixPair], k: int, of: Callable[[MatrixPair, int], Profile] = layer_profile
+) -> Profile:
+    """The mean of the pairs' profiles, `of` each one."""
+    shares = np.mean([of(pair, k).shares for pair in pairs], axis=0)
     return Profile(tuple(shares.tolist()))
 
 
@@ -39,7 +53,7 @@ def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
     """
     moments = pair.calibration_moments
     missing = -moments.size % k
-    layout = feature_layout(np.pad(moments.covariance, (0, missing)), k)
+    layout = _layout(pair, k)
     mean = np.pad(moments.mean, (0, missing))
 
     def laid_out(rows: Array) -> Array:
@@ -52,6 +66,11 @@ def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
     covariance = laid_out(laid_out(np.pad(moments.covariance, (0, missing))).T)
     centred = Moments(moments.count, np.zeros(len(mean)), covariance)
     return MatrixPair(pair.name, x, w, rows, pair.source, centred), laid_out(mean)
+
+
+def _layout(pair: MatrixPair, k: int) -> FeatureLayout:
+    moments = pair.calibration_moments
+    return feature_layout(np.pad(moments.covariance, (0, -moments.size % k)), k)
 
 
 def _variances(pair: MatrixPair, k: int) -> Array:
