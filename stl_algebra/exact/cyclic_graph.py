@@ -6,12 +6,16 @@ share a vector, anywhere, is three flips at once, and one that makes a vector ze
 (Moosbauer and Poole, "Flip graphs with symmetry and new matrix multiplication schemes", 2025). An orbit of
 three equal vectors is, modulo 2, one fixed product, and two equal fixed products are none.
 
-What does not belong here: walks without symmetry (`flip_graph`), how a search is made of them
+Flips hardly ever change the fixed products, so which there are is a choice at the start: any whose vectors
+add up to the identity (`Invariant.with_fixed`).
+
+What does not belong here: walks without symmetry (`flip_graph`, `parity_graph`), how a search is made of them
 (`cyclic_walks`), lifting (`hensel`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -21,14 +25,18 @@ from numpy.typing import NDArray
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
+from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.flip_graph import unpack
+from stl_algebra.exact.parity_graph import equal_to
 
 #: Entries of a vector: bits of a mask.
 LARGEST_VECTOR = 62
-#: Products that `_merge` adds at most.
-_MERGE = 7
+#: Entries up to which half as wide masks do, which are compared twice as fast.
+_NARROW = 31
 
 Masks = NDArray[np.int64]
+#: int32 or int64; vector `place` of orbit `row` at 3 * row + place, which is its code.
+Flat = NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +62,34 @@ class Invariant:
     @classmethod
     def definition(cls, side: int) -> Invariant:
         """The n^3 products x_ij w_jk z_ki: those with i = j = k are fixed."""
-        bit = np.left_shift(1, np.arange(side * side, dtype=np.int64)).reshape(side, side)
-        triples = [
-            (i, j, k)
-            for i in range(side)
-            for j in range(side)
-            for k in range(side)
-            # One of the three rotations, and none of the fixed ones.
-            if (i, j, k) < min((j, k, i), (k, i, j))
-        ]
-        masks = [[bit[i, j], bit[j, k], bit[k, i]] for i, j, k in triples]
-        orbits = np.array(masks, dtype=np.int64).reshape(-1, 3).T
-        return cls(side, np.ascontiguousarray(orbits), np.diag(bit).copy())
+        return cls.with_fixed(side, [1 << (side * i + i) for i in range(side)])
+
+    @classmethod
+    def with_fixed(cls, side: int, fixed: Sequence[int]) -> Invariant:
+        """The algorithm with these fixed products, the rest in products of single entries.
+
+        T - sum a (x) a (x) a is invariant too, so its entries away from the diagonal come in orbits. One at
+        (p, p, p) would not; that of T is 1 where p is (i, i), that of a (x) a (x) a is entry p of a.
+
+        Raises:
+            InvalidInput: the vectors do not add up to the identity modulo 2.
+        """
+        size = side * side
+        left = np.zeros((size, size, size), dtype=bool)
+        i, j, k = np.ogrid[:side, :side, :side]
+        left[side * i + j, side * j + k, side * k + i] = True
+        for mask in fixed:
+            a = unpack(np.array([mask], dtype=np.int64), size)[0] > 0
+            left ^= a[:, None, None] & a[None, :, None] & a
+        places = np.argwhere(left)
+        if (places == places[:, :1]).all(axis=1).any():
+            raise InvalidInput(
+                "fixed", expected="masks that add up to the identity matrix modulo 2", got=list(fixed)
+            )
+        # One of the three rotations of each.
+        first = (places[:, 0] <= places[:, 1]) & (places[:, 0] < places[:, 2])
+        orbits = np.left_shift(1, places[first].T.astype(np.int64))
+        return cls(side, np.ascontiguousarray(orbits), np.array(fixed, dtype=np.int64))
 
     def algorithm(self, steps: str) -> BilinearAlgorithm:
         """The algorithm, entries 0 and 1, exact modulo 2; `steps` goes into its provenance."""
@@ -105,45 +129,28 @@ def walk(
         The one of lowest rank that was met, `start` itself where none was lower; of equal ranks the last.
     """
     many = start.orbits.shape[1]
-    # Room for the highest rank that a walk reaches, whatever it consists of.
-    highest = start.rank + 3 * slack + _MERGE + 3
-    orbits = np.zeros((3, highest // 3 + 1), dtype=np.int64)
-    orbits[:, :many] = start.orbits
-    fixed = np.zeros(highest, dtype=np.int64)
+    # Room for the highest rank that a walk reaches, were it all orbits; an orbit more while one is added.
+    flat: Flat = np.zeros(
+        3 * (start.rank // 3 + slack + 2), dtype=np.int32 if start.side**2 <= _NARROW else np.int64
+    )
+    flat[: 3 * many] = start.orbits.T.ravel()
+    # An orbit that ends as three equal vectors adds a fixed product.
+    fixed: Flat = np.zeros(start.fixed.size + many + slack + 2, dtype=flat.dtype)
     fixed[: start.fixed.size] = start.fixed
     sizes = np.array([many, start.fixed.size], dtype=np.int64)
     generator = np.random.default_rng(seed)
-    found, kept, best = _walk(orbits, fixed, sizes, target_rank, steps, plus_after, slack, generator)
-    return Invariant(start.side, found[:, : best[0]].copy(), kept[: best[1]].copy())
+    found, kept, best = _walk(flat, fixed, sizes, target_rank, steps, plus_after, slack, generator)
+    orbits = found[: 3 * best[0]].reshape(-1, 3).T.astype(np.int64)
+    return Invariant(start.side, np.ascontiguousarray(orbits), kept[: best[1]].astype(np.int64))
 
 
 @numba.njit(cache=True)
-def _renew(orbits: Masks, pairs: Masks, count: int, code: int, many: int) -> int:
-    """Rebuild the pairs of equal vectors that have to do with one; a vector's code is 3 * orbit + place."""
-    kept = 0
-    for p in range(count):
-        if pairs[p, 0] != code and pairs[p, 1] != code:
-            pairs[kept, 0] = pairs[p, 0]
-            pairs[kept, 1] = pairs[p, 1]
-            kept += 1
-    row = code // 3
-    value = orbits[code % 3, row]
-    for other in range(many):
-        if other != row:
-            for place in range(3):
-                if orbits[place, other] == value:
-                    pairs[kept, 0] = code
-                    pairs[kept, 1] = 3 * other + place
-                    kept += 1
-    return kept
-
-
-@numba.njit(cache=True)
-def _all_pairs(orbits: Masks, pairs: Masks, many: int) -> int:
+def _all_pairs(flat: Flat, many: int, pairs: NDArray[np.int32]) -> int:
+    """Write the pairs of equal vectors of different orbits; how many there are."""
     count = 0
     for one in range(3 * many):
         for other in range(3 * (one // 3)):
-            if orbits[one % 3, one // 3] == orbits[other % 3, other // 3]:
+            if flat[one] == flat[other]:
                 pairs[count, 0] = one
                 pairs[count, 1] = other
                 count += 1
@@ -151,14 +158,37 @@ def _all_pairs(orbits: Masks, pairs: Masks, many: int) -> int:
 
 
 @numba.njit(cache=True)
-def _collapsed(orbits: Masks, row: int) -> bool:
+def _renew(flat: Flat, many: int, pairs: NDArray[np.int32], count: int, code: int) -> int:
+    """Bring the pairs up to date after the vector at `code` has changed."""
+    p = 0
+    while p < count:
+        if pairs[p, 0] == code or pairs[p, 1] == code:
+            count -= 1
+            pairs[p, 0] = pairs[count, 0]
+            pairs[p, 1] = pairs[count, 1]
+        else:
+            p += 1
+    value = flat[code]
+    # Most vectors have no equal; to count first takes a few vector instructions.
+    if equal_to(flat, 3 * many, value) > 1:
+        row = code // 3
+        for other in range(3 * many):
+            if flat[other] == value and other // 3 != row:
+                pairs[count, 0] = code
+                pairs[count, 1] = other
+                count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _collapsed(flat: Flat, row: int) -> bool:
     """Whether an orbit is nothing, or one fixed product."""
-    a, b, c = orbits[0, row], orbits[1, row], orbits[2, row]
+    a, b, c = flat[3 * row], flat[3 * row + 1], flat[3 * row + 2]
     return bool(a == 0 or b == 0 or c == 0 or (a == b and b == c))
 
 
 @numba.njit(cache=True)
-def _toggle(fixed: Masks, sizes: Masks, value: int) -> None:
+def _toggle(fixed: Flat, sizes: Masks, value: int) -> None:
     """Add a fixed product, or take it away where it is there already."""
     for place in range(sizes[1]):
         if fixed[place] == value:
@@ -170,74 +200,53 @@ def _toggle(fixed: Masks, sizes: Masks, value: int) -> None:
 
 
 @numba.njit(cache=True)
-def _tidy(orbits: Masks, fixed: Masks, sizes: Masks) -> None:
+def _tidy(flat: Flat, fixed: Flat, sizes: Masks) -> None:
     """Remove orbits with a zero vector; one of three equal ones becomes a fixed product, or cancels one."""
     row = 0
     while row < sizes[0]:
-        if not _collapsed(orbits, row):
+        if not _collapsed(flat, row):
             row += 1
             continue
-        a, b, c = orbits[0, row], orbits[1, row], orbits[2, row]
+        a, b, c = flat[3 * row], flat[3 * row + 1], flat[3 * row + 2]
         if a != 0 and a == b and b == c:
             _toggle(fixed, sizes, a)
         sizes[0] -= 1
-        orbits[:, row] = orbits[:, sizes[0]]
+        flat[3 * row : 3 * row + 3] = flat[3 * sizes[0] : 3 * sizes[0] + 3]
 
 
 @numba.njit(cache=True)
-def _plus(orbits: Masks, many: int, rng: np.random.Generator) -> bool:
+def _plus(flat: Flat, many: int, rng: np.random.Generator) -> bool:
     """Two orbits become three: a b c + a' b' c' = a (b + b') c + a b' (c + c') + (a + a') b' c' modulo 2."""
     for _ in range(1000):
-        i, j = int(rng.integers(0, many)), int(rng.integers(0, many))
+        i, j = int(many * rng.random()), int(many * rng.random())
         if i == j:
             continue
-        p, q = int(rng.integers(0, 3)), int(rng.integers(0, 3))
-        a, b, c = orbits[p, i], orbits[(p + 1) % 3, i], orbits[(p + 2) % 3, i]
-        d, e, f = orbits[q, j], orbits[(q + 1) % 3, j], orbits[(q + 2) % 3, j]
+        p, q = int(3 * rng.random()), int(3 * rng.random())
+        a, b, c = flat[3 * i + p], flat[3 * i + (p + 1) % 3], flat[3 * i + (p + 2) % 3]
+        d, e, f = flat[3 * j + q], flat[3 * j + (q + 1) % 3], flat[3 * j + (q + 2) % 3]
         if a == d or b == e or c == f:
             continue
-        orbits[0, many], orbits[1, many], orbits[2, many] = a, e, c ^ f
-        orbits[0, i], orbits[1, i], orbits[2, i] = a, b ^ e, c
-        orbits[0, j], orbits[1, j], orbits[2, j] = a ^ d, e, f
+        flat[3 * many], flat[3 * many + 1], flat[3 * many + 2] = a, e, c ^ f
+        flat[3 * i], flat[3 * i + 1], flat[3 * i + 2] = a, b ^ e, c
+        flat[3 * j], flat[3 * j + 1], flat[3 * j + 2] = a ^ d, e, f
         return True
     return False
 
 
 @numba.njit(cache=True)
-def _merge(orbits: Masks, fixed: Masks, sizes: Masks, rng: np.random.Generator) -> None:
-    """Two fixed products become one and two orbits: u^3 + v^3 = (u + v)^3 and orbits of uuv, uvv, modulo 2.
-
-    v is the vector of another fixed product, or, as often, any of an orbit: then v^3 is left over.
-    """
-    u = fixed[rng.integers(0, sizes[1])]
-    if rng.integers(0, 2) or sizes[1] < 2:
-        v = orbits[rng.integers(0, 3), rng.integers(0, sizes[0])]
-    else:
-        v = fixed[rng.integers(0, sizes[1])]
-    if u == v:
-        return
-    for value in (u, v, u ^ v):
-        _toggle(fixed, sizes, value)
-    for middle in (u, v):
-        orbits[0, sizes[0]], orbits[1, sizes[0]], orbits[2, sizes[0]] = u, middle, v
-        sizes[0] += 1
-
-
-@numba.njit(cache=True)
 def _walk(
-    orbits: Masks,
-    fixed: Masks,
+    flat: Flat,
+    fixed: Flat,
     sizes: Masks,
     target_rank: int,
     steps: int,
     plus_after: int,
     slack: int,
     rng: np.random.Generator,
-) -> tuple[Masks, Masks, Masks]:
-    capacity = 3 * orbits.shape[1]
-    pairs = np.zeros((capacity * capacity, 2), dtype=np.int64)
-    count = _all_pairs(orbits, pairs, sizes[0])
-    best, best_fixed, best_sizes = orbits.copy(), fixed.copy(), sizes.copy()
+) -> tuple[Flat, Flat, Masks]:
+    pairs = np.zeros((flat.size * flat.size // 2, 2), dtype=np.int32)
+    count = _all_pairs(flat, sizes[0], pairs)
+    best, best_fixed, best_sizes = flat.copy(), fixed.copy(), sizes.copy()
     best_rank, last_change, step = 3 * sizes[0] + sizes[1], 0, 0
     while step < steps and best_rank > target_rank:
         step += 1
@@ -245,15 +254,13 @@ def _walk(
             last_change = step
             if 3 * sizes[0] + sizes[1] >= best_rank + 3 * slack:
                 # Too far up for too long: begin again at the best.
-                orbits[:], fixed[:], sizes[:] = best, best_fixed, best_sizes
-            if sizes[1] and sizes[0] and rng.integers(0, 2):
-                _merge(orbits, fixed, sizes, rng)
-            elif sizes[0] > 1 and _plus(orbits, sizes[0], rng):
+                flat[:], fixed[:], sizes[:] = best, best_fixed, best_sizes
+            if sizes[0] > 1 and _plus(flat, sizes[0], rng):
                 sizes[0] += 1
-            _tidy(orbits, fixed, sizes)
-            count = _all_pairs(orbits, pairs, sizes[0])
+            _tidy(flat, fixed, sizes)
+            count = _all_pairs(flat, sizes[0], pairs)
             continue
-        chosen = rng.integers(0, 4 * count)
+        chosen = int(4 * count * rng.random())
         coin, chosen = chosen & 3, chosen >> 2
         one, other = pairs[chosen, 0], pairs[chosen, 1]
         if coin & 1:
@@ -261,19 +268,19 @@ def _walk(
         i, j = one // 3, other // 3
         # a b c + a b' c' = a (b + b') c + a b' (c + c'), or with b and c in each other's place.
         near, far = (1, 2) if coin & 2 else (2, 1)
-        p, q = (one % 3 + near) % 3, (other % 3 + near) % 3
-        s, t = (one % 3 + far) % 3, (other % 3 + far) % 3
-        orbits[p, i] ^= orbits[q, j]
-        orbits[t, j] ^= orbits[s, i]
-        if _collapsed(orbits, i) or _collapsed(orbits, j):
-            _tidy(orbits, fixed, sizes)
-            count = _all_pairs(orbits, pairs, sizes[0])
+        changed = 3 * i + (one + near) % 3
+        partner = 3 * j + (other + far) % 3
+        flat[changed] ^= flat[3 * j + (other + near) % 3]
+        flat[partner] ^= flat[3 * i + (one + far) % 3]
+        if _collapsed(flat, i) or _collapsed(flat, j):
+            _tidy(flat, fixed, sizes)
+            count = _all_pairs(flat, sizes[0], pairs)
             rank = 3 * sizes[0] + sizes[1]
             last_change = step
             if rank <= best_rank:
-                best[:], best_fixed[:], best_sizes[:] = orbits, fixed, sizes
+                best[:], best_fixed[:], best_sizes[:] = flat, fixed, sizes
                 best_rank = rank
         else:
-            count = _renew(orbits, pairs, count, 3 * i + p, sizes[0])
-            count = _renew(orbits, pairs, count, 3 * j + t, sizes[0])
+            count = _renew(flat, sizes[0], pairs, count, changed)
+            count = _renew(flat, sizes[0], pairs, count, partner)
     return best, best_fixed, best_sizes

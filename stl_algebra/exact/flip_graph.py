@@ -10,8 +10,8 @@ adds a product (Arai, Ichikawa & Hukushima, "Adaptive flip graph algorithm for m
 Over the integers entries are kept in {-1, 0, 1} and the result is final; modulo 2 every flip is allowed,
 walks are many times shorter, and the result has to be lifted (`hensel`).
 
-What does not belong here: floats, which start to take for a format, and the proof of exactness, which is
-`verify.verify` and does not trust this file.
+What does not belong here: the inner loop modulo 2 (`parity_graph`), floats, which start to take for a format,
+and the proof of exactness, which is `verify.verify` and does not trust this file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.parity_graph import walk_masks
 
 #: A vector is two bit masks of 31 bits: the format's largest side product.
 LARGEST_VECTOR = 31
@@ -100,17 +101,20 @@ def walk(
         weights = 1 << np.arange(factor.shape[1], dtype=np.int64)
         masks[0, mode, :rank] = (factor > 0) @ weights
         masks[1, mode, :rank] = (factor < 0) @ weights
-    best, best_rank, used, pluses = _walk(
-        masks, rank, target_rank, steps, plus_after, slack, modulo_2, np.random.default_rng(seed)
-    )
+    rng = np.random.default_rng(seed)
+    if modulo_2:
+        narrow = masks[0].astype(np.int32)
+        found, best_rank, used, pluses = walk_masks(narrow, rank, target_rank, steps, plus_after, slack, rng)
+        best = np.stack([found.astype(np.int64), np.zeros_like(masks[1])])
+    else:
+        best, best_rank, used, pluses = _walk(masks, rank, target_rank, steps, plus_after, slack, rng)
     unpacked = [
         unpack(best[0, mode, :best_rank], width) - unpack(best[1, mode, :best_rank], width)
         for mode, width in enumerate(factor.shape[1] for factor in vectors)
     ]
-    found = algorithm.with_factors(
-        unpacked[0], unpacked[1], unpacked[2].T, f"flip graph walk{' modulo 2' * modulo_2}, seed {seed}"
-    )
-    return Walk(found, int(used), int(pluses))
+    steps_made = f"flip graph walk{' modulo 2' * modulo_2}, seed {seed}"
+    found_algorithm = algorithm.with_factors(unpacked[0], unpacked[1], unpacked[2].T, steps_made)
+    return Walk(found_algorithm, int(used), int(pluses))
 
 
 def unpack(masks: Masks, width: int) -> NDArray[np.float64]:
@@ -198,7 +202,7 @@ def _sum(masks: Masks, mode: int, first: int, second: int, negative: bool) -> tu
 
 
 @numba.njit(cache=True)
-def _plus(masks: Masks, rank: int, modulo_2: bool, rng: np.random.Generator) -> bool:
+def _plus(masks: Masks, rank: int, rng: np.random.Generator) -> bool:
     """a1 b1 c1 + a2 b2 c2 = a1 (b1 + b2) c1 + a1 b2 (c2 - c1) + (a2 - a1) b2 c2, in random order of modes."""
     for _ in range(1000):
         i, j = int(rng.integers(0, rank)), int(rng.integers(0, rank))
@@ -207,14 +211,7 @@ def _plus(masks: Masks, rank: int, modulo_2: bool, rng: np.random.Generator) -> 
         a = int(rng.integers(0, 3))
         b = (a + 1 + int(rng.integers(0, 2))) % 3
         c = 3 - a - b
-        if modulo_2:
-            sums = (
-                (masks[0, b, i] ^ masks[0, b, j], 0, True),
-                (masks[0, c, j] ^ masks[0, c, i], 0, True),
-                (masks[0, a, j] ^ masks[0, a, i], 0, True),
-            )
-        else:
-            sums = (_sum(masks, b, i, j, False), _sum(masks, c, j, i, True), _sum(masks, a, j, i, True))
+        sums = (_sum(masks, b, i, j, False), _sum(masks, c, j, i, True), _sum(masks, a, j, i, True))
         usable = True
         for s in range(3):
             usable &= sums[s][2] and (sums[s][0] | sums[s][1]) != 0
@@ -237,7 +234,6 @@ def _walk(
     steps: int,
     plus_after: int,
     slack: int,
-    modulo_2: bool,
     rng: np.random.Generator,
 ) -> tuple[Masks, int, int, int]:
     capacity = masks.shape[2]
@@ -256,7 +252,7 @@ def _walk(
                 # Too far up for too long: begin again at the best.
                 masks[:] = best
                 rank = best_rank
-            if _plus(masks, rank, modulo_2, rng):
+            if _plus(masks, rank, rng):
                 rank += 1
                 pluses += 1
             _rebuild(masks, keys, pairs, counts, rank)
@@ -275,20 +271,16 @@ def _walk(
         if masks[0, a, i] != masks[0, a, j]:
             _negate(masks, a, j)
             _negate(masks, c, j)
-        if modulo_2:
-            masks[0, b, i] ^= masks[0, b, j]
-            masks[0, c, j] ^= masks[0, c, i]
-        else:
-            # b_i + s b_j and c_j - s c_i; s = -1 when s = 1 leaves {-1, 0, 1}.
-            bp, bm, fits_b = _sum(masks, b, i, j, False)
-            cp, cm, fits_c = _sum(masks, c, j, i, True)
+        # b_i + s b_j and c_j - s c_i; s = -1 when s = 1 leaves {-1, 0, 1}.
+        bp, bm, fits_b = _sum(masks, b, i, j, False)
+        cp, cm, fits_c = _sum(masks, c, j, i, True)
+        if not (fits_b and fits_c):
+            bp, bm, fits_b = _sum(masks, b, i, j, True)
+            cp, cm, fits_c = _sum(masks, c, j, i, False)
             if not (fits_b and fits_c):
-                bp, bm, fits_b = _sum(masks, b, i, j, True)
-                cp, cm, fits_c = _sum(masks, c, j, i, False)
-                if not (fits_b and fits_c):
-                    continue
-            masks[0, b, i], masks[1, b, i] = bp, bm
-            masks[0, c, j], masks[1, c, j] = cp, cm
+                continue
+        masks[0, b, i], masks[1, b, i] = bp, bm
+        masks[0, c, j], masks[1, c, j] = cp, cm
         keys[b, i] = _key(masks[0, b, i], masks[1, b, i])
         keys[c, j] = _key(masks[0, c, j], masks[1, c, j])
         if keys[b, i] == 0 or keys[c, j] == 0:
