@@ -105,6 +105,19 @@ class Invariant:
         tile = TileFormat(self.side, self.side, self.side)
         return definition(tile).with_factors(x, w, decode, steps)
 
+    def ties(self) -> Masks:
+        """Which entries of `algorithm`'s factors the rotation makes equal, as `hensel.lift` takes it."""
+        size = self.side**2
+        many = self.orbits.shape[1]
+        unknowns = np.arange(self.rank * size).reshape(-1, size)
+        a, b, c = unknowns[: 3 * many].reshape(3, many, size)
+        fixed = unknowns[3 * many :]
+        # Of the transposed product.
+        turned = np.arange(size).reshape(self.side, self.side).T.ravel()
+        sides = ([a, b, c], [b, c, a], [c[:, turned], a[:, turned], b[:, turned]])
+        ends = (fixed, fixed, fixed[:, turned])
+        return np.concatenate([np.concatenate([*s, e]).ravel() for s, e in zip(sides, ends, strict=True)])
+
 
 def walk(
     start: Invariant,

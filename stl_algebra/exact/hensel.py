@@ -5,6 +5,10 @@ J (du, dv, dw) = (T - T^) / 2^k modulo 2, with the Jacobian J of the products mo
 After enough steps entries are read as rationals (Kauers & Moosbauer, "Flip graphs for matrix
 multiplication", 2022, section 4). Not every algorithm lifts: <4,4,4> has rank 47 modulo 2 only.
 
+An algorithm with a symmetry of odd order has a lift with it wherever it has one: the mean of a solution's
+images is a solution. Unknowns that the symmetry makes equal are then one unknown, and equations that it
+makes equal one equation, which is 27 times less work for the rotation of the three sides.
+
 What does not belong here: how the algorithm modulo 2 was found (`flip_graph`).
 """
 
@@ -28,7 +32,11 @@ Bits = NDArray[np.uint8]
 
 
 def lift(
-    algorithm: BilinearAlgorithm, tries: int = 4, seed: int = 0, more: int = 36
+    algorithm: BilinearAlgorithm,
+    tries: int = 4,
+    seed: int = 0,
+    more: int = 36,
+    ties: NDArray[np.int64] | None = None,
 ) -> BilinearAlgorithm | None:
     """An exact algorithm over the rationals that agrees with `algorithm` modulo 2, or None.
 
@@ -41,6 +49,8 @@ def lift(
             in {-1, 0, 1} at once.
         seed: of that choice.
         more: further tries while what was found has fractions; one in a few lifts is over the integers.
+        ties: (r (nk + km + nm),) for each entry of encode_x, encode_w and decode.T, flattened, which unknown
+            it is, from 0 without gaps; entries of one are equal and stay so. None: all are unknowns.
 
     Raises:
         InvalidInput: an entry is no integer, or the algorithm is not exact modulo 2.
@@ -53,13 +63,16 @@ def lift(
     target = matmul_tensor(algorithm.tile).astype(np.int64)
     if np.any((target - _tensor(parities)) & 1):
         raise InvalidInput("algorithm", expected="one that is exact modulo 2", got="another")
-    jacobian = _jacobian(parities)
+    system = _System(parities, ties)
     best: tuple[tuple[int, float], BilinearAlgorithm] | None = None
     for attempt in range(tries + more):
         if attempt >= tries and (best is None or best[0][0] == 0):
             break
-        order = np.random.default_rng([seed, attempt]).permutation(jacobian.shape[1])
-        lifted = _lift(parities, target, _Elimination(jacobian, order))
+        system.eliminate(np.random.default_rng([seed, attempt]))
+        if not system.solvable(target):
+            # Whatever is left free.
+            return None
+        lifted = _lift(parities, target, system)
         if lifted is None:
             continue
         exact = algorithm.with_factors(lifted[0], lifted[1], lifted[2].T, "lifted from GF(2)")
@@ -126,16 +139,52 @@ class _Elimination:
         return None if b.any() else out
 
 
-def _lift(
-    parities: list[Integers], target: Integers, system: _Elimination
-) -> list[NDArray[np.float64]] | None:
+class _System:
+    """The equations for one bit of the corrections."""
+
+    def __init__(self, parities: list[Integers], ties: NDArray[np.int64] | None) -> None:
+        self._parities = parities
+        jacobian = _jacobian(parities)
+        self._ties = np.arange(jacobian.shape[1]) if ties is None else ties
+        self._rows = self._same = np.arange(jacobian.shape[0])
+        if ties is not None:
+            order = np.argsort(ties, kind="stable")
+            starts = np.searchsorted(ties[order], np.arange(ties.max() + 1))
+            jacobian = np.bitwise_xor.reduceat(jacobian[:, order], starts, axis=1)
+            packed = np.packbits(jacobian, axis=1)
+            _, self._rows, self._same = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+            jacobian = jacobian[self._rows]
+        self._jacobian = jacobian
+        self._eliminated: _Elimination | None = None
+
+    def eliminate(self, rng: np.random.Generator) -> None:
+        """Choose which unknowns stay free."""
+        self._eliminated = _Elimination(self._jacobian, rng.permutation(self._jacobian.shape[1]))
+
+    def solvable(self, target: Integers) -> bool:
+        """Whether there is a correction of the first bit, which does not depend on what is free."""
+        return self.solve(target - _tensor(self._parities), 1) is not None
+
+    def solve(self, residual: Integers, bit: int) -> Bits | None:
+        """Corrections of all entries at this bit, or None."""
+        assert self._eliminated is not None
+        bits = ((residual.ravel() >> bit) & 1).astype(np.uint8)
+        right = bits[self._rows]
+        if np.any(right[self._same.ravel()] != bits):
+            # Two equations with one left-hand side contradict each other.
+            return None
+        step = self._eliminated.solve(right)
+        return None if step is None else step[self._ties]
+
+
+def _lift(parities: list[Integers], target: Integers, system: _System) -> list[NDArray[np.float64]] | None:
     factors = [p.copy() for p in parities]
     ends = np.cumsum([f.size for f in factors])[:-1]
     for bit in range(1, _BITS):
         residual = target - _tensor(factors)
         if not residual.any():
             break
-        step = system.solve(((residual >> bit) & 1).astype(np.uint8).ravel())
+        step = system.solve(residual, bit)
         if step is None:
             return None
         for factor, part in zip(factors, np.split(step.astype(np.int64), ends), strict=True):

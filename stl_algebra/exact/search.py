@@ -1,8 +1,8 @@
 """One search for an exact algorithm of a format, by any method: what `stl-search find` runs; prints nothing.
 
-`search` yields a `Step` after every walk or start. The methods are registered below; what they are
-made of is in `walks`, `hensel`, `random_starts` and `discretise`, imported where a method begins: a compiler
-and torch take seconds to load.
+`search` yields a `Step` after every walk or start. The methods are registered below; what they are made of is
+in `walks`, `parity_walks`, `cyclic_walks`, `hensel`, `random_starts` and `discretise`, imported where a
+method begins: a compiler and torch take seconds to load.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tensor import definition
@@ -21,6 +25,7 @@ from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.exact.parallel import in_parallel
+from stl_algebra.exact.pools import PoolAttempt, Ranked
 from stl_algebra.version import __version__
 
 #: Entries of a vector that a walk can hold (`flip_graph.LARGEST_VECTOR`), the limit of all methods.
@@ -29,6 +34,9 @@ LARGEST_TILE = 31
 _TRIES, _SOLVES = 1, 400
 #: Order of the normal matrix above which one start of least squares takes minutes.
 LARGEST_ORDER = 2000
+
+
+T = TypeVar("T", bound=Ranked)
 
 
 @dataclass(frozen=True)
@@ -86,20 +94,19 @@ def _flips(request: _Request) -> Iterator[Step]:
 
 
 def _flips_modulo_2(request: _Request) -> Iterator[Step]:
-    from stl_algebra.exact.walks import search_format
+    from stl_algebra.exact.parity_walks import search_modulo_2
 
-    def attempts(seed: int, numbers: Iterator[int]) -> Iterator[tuple[int, BilinearAlgorithm]]:
-        for attempt in search_format(
+    return _lifted(
+        request,
+        search_modulo_2(
             request.tile,
-            target_rank=request.goal,
-            seed=seed,
             table=request.table,
-            modulo_2=True,
-            numbers=numbers,
-        ):
-            yield attempt.number, attempt.best
-
-    return _lifted(request, attempts)
+            target_rank=request.goal,
+            seed=request.seed,
+            numbers=request.numbers(),
+        ),
+        lambda found: (found, None),
+    )
 
 
 def _cyclic_flips(request: _Request) -> Iterator[Step]:
@@ -111,36 +118,36 @@ def _cyclic_flips(request: _Request) -> Iterator[Step]:
             "tile", expected="<n,n,n>, whose three sides can be rotated", got=str(request.tile),
             hint="use the method flips-modulo-2",
         )  # fmt: skip
-
-    def attempts(seed: int, numbers: Iterator[int]) -> Iterator[tuple[int, BilinearAlgorithm]]:
-        for attempt in search_invariant(side, target_rank=request.goal, seed=seed, numbers=numbers):
-            yield attempt.number, attempt.best.algorithm(f"cyclic flip graph walk modulo 2, seed {seed}")
-
-    return _lifted(request, attempts)
+    return _lifted(
+        request,
+        search_invariant(side, target_rank=request.goal, seed=request.seed, numbers=request.numbers()),
+        lambda found: (
+            found.algorithm(f"cyclic flip graph walks modulo 2, seed {request.seed}"),
+            found.ties(),
+        ),
+    )
 
 
 def _lifted(
-    request: _Request, attempts: Callable[[int, Iterator[int]], Iterator[tuple[int, BilinearAlgorithm]]]
+    request: _Request,
+    attempts: Iterator[PoolAttempt[T]],
+    unpacked: Callable[[T], tuple[BilinearAlgorithm, NDArray[np.int64] | None]],
 ) -> Iterator[Step]:
-    """Steps of walks modulo 2, by seed and numbers; what is better than all before is lifted if it can be."""
+    """Steps of walks modulo 2; what is better than all that was lifted before is lifted if it can be."""
     from stl_algebra.exact.hensel import lift
 
     least = request.table(request.tile).rank
-    numbers = request.numbers()
-    # Not every algorithm modulo 2 lifts: when the goal was met in vain, the search begins again elsewhere.
-    for attempt_seed in itertools.count(request.seed, 1_000_003):
-        lowest = least
-        for number, best in attempts(attempt_seed, numbers):
-            found = None
-            if best.rank < lowest:
-                lowest = best.rank
-                lifted = lift(best, seed=request.seed)
-                if lifted is not None:
-                    least = lowest
-                    found = _from(lifted, "flip-graph", request)
-            yield Step(number, f"rank {best.rank} modulo 2, {least} lifted", found)
-            if least <= request.goal:
-                return
+    for attempt in attempts:
+        found = None
+        if attempt.outcome.rank < least:
+            algorithm, ties = unpacked(attempt.outcome)
+            lifted = lift(algorithm, seed=request.seed, ties=ties)
+            if lifted is not None:
+                least = lifted.rank
+                found = _from(lifted, "flip-graph", request)
+        yield Step(attempt.number, f"rank {attempt.lowest} modulo 2, {least} lifted", found)
+        if least <= request.goal:
+            return
 
 
 def _least_squares(request: _Request) -> Iterator[Step]:

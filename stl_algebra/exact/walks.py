@@ -1,8 +1,8 @@
-"""Search for exact algorithms of one format by walks: which starts a walk takes, and how it is tuned.
+"""Search for exact algorithms of one format by walks over the integers: their starts, how they are tuned.
 
 Starts come from what is there already: the best algorithm of the format, the definition, direct sums and
 Kronecker products of smaller formats, restrictions of larger ones. What does not belong here: the walk itself
-(`flip_graph`).
+(`flip_graph`), searches modulo 2 (`parity_walks`).
 """
 
 from __future__ import annotations
@@ -50,26 +50,22 @@ class Attempt:
     steps: int
 
 
-def possible_starts(
-    tile: TileFormat, best: BilinearAlgorithm, table: Table, modulo_2: bool = False
-) -> list[BilinearAlgorithm]:
-    """Algorithms of the format that a walk can start from, `best` first.
-
-    Over the integers those with entries in {-1, 0, 1}, modulo 2 those with integer entries.
-    """
-    found = [best, definition(tile)]
+def possible_starts(tile: TileFormat, best: BilinearAlgorithm, table: Table) -> list[BilinearAlgorithm]:
+    """Algorithms of the format with entries in {-1, 0, 1}, which a walk can start from, `best` first."""
+    found = [best, definition(tile), *compositions(tile, table)]
     for axis in "nkm":
-        found += [way.apply(*map(table, way.parts)) for way in splits(tile, axis)]
         larger = longer(tile, axis)
         if max(larger.x_size, larger.w_size, larger.y_size) <= LARGEST_VECTOR:
             found.append(restrict(table(larger), tile))
-    found += [way.apply(*map(table, way.parts)) for way in products(tile)]
-    return [a for a in found if _can_walk(a, modulo_2)]
+    return [a for a in found if _can_walk(a)]
 
 
-def _can_walk(algorithm: BilinearAlgorithm, modulo_2: bool) -> bool:
-    if modulo_2:
-        return all(np.array_equal(f, np.rint(f)) for f in algorithm.factors)
+def compositions(tile: TileFormat, table: Table) -> list[BilinearAlgorithm]:
+    """The direct sums and Kronecker products of smaller formats that make the format."""
+    return [way.apply(*map(table, way.parts)) for way in (*splits(tile), *products(tile))]
+
+
+def _can_walk(algorithm: BilinearAlgorithm) -> bool:
     return all(np.isin(f, (-1.0, 0.0, 1.0)).all() for f in algorithm.factors)
 
 
@@ -81,7 +77,6 @@ def search_format(
     steps: int = 30_000_000,
     seed: int = 0,
     table: Table = exact_algorithm,
-    modulo_2: bool = False,
     numbers: Iterable[int] | None = None,
 ) -> Iterator[Attempt]:
     """Walk after walk, each from a start drawn at random; yields after each one.
@@ -96,7 +91,6 @@ def search_format(
         steps: flips per walk.
         seed: of the search.
         table: the best algorithm known so far of any format.
-        modulo_2: walk over GF(2); what is found has entries 0 and 1, exact modulo 2 (`hensel` lifts it).
         numbers: of the walks, which seed them; 0, 1, ... when None.
 
     Raises:
@@ -107,10 +101,10 @@ def search_format(
     if walks is not None and walks < 1:
         raise InvalidInput("walks", expected="at least 1, or None", got=walks)
     best = table(tile)
-    if not _can_walk(best, modulo_2):
+    if not _can_walk(best):
         # With halves among its entries it is no start; the best of the others is.
-        best = min(possible_starts(tile, definition(tile), table, modulo_2), key=lambda start: start.rank)
-    starts = possible_starts(tile, best, table, modulo_2)
+        best = min(possible_starts(tile, definition(tile), table), key=lambda start: start.rank)
+    starts = possible_starts(tile, best, table)
     for count, number in enumerate(itertools.count() if numbers is None else numbers):
         if best.rank <= target_rank or (walks is not None and count >= walks):
             return
@@ -127,7 +121,6 @@ def search_format(
             plus_after=int(rng.choice(_PATIENCE)),
             slack=int(rng.choice(_SLACK)),
             seed=int(rng.integers(2**31)),
-            modulo_2=modulo_2,
         )
         found = outcome.algorithm
         # An equal rank is taken too: the next walk then begins elsewhere.

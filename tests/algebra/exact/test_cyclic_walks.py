@@ -10,6 +10,7 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact import search
 from stl_algebra.exact.cyclic_graph import Invariant, walk
 from stl_algebra.exact.cyclic_walks import search_invariant
+from stl_algebra.exact.hensel import lift
 
 pytestmark = pytest.mark.slow
 
@@ -57,18 +58,42 @@ def test_the_best_known_ranks_are_met_and_lifted(side, rank):
 
 
 def test_a_search_is_reproducible_whoever_does_which_walk():
-    first = [
-        attempt.best.rank for attempt, _ in zip(search_invariant(3, steps=20_000), range(4), strict=False)
+    def ranks(numbers):
+        return [a.outcome.rank for a in search_invariant(3, steps=20_000, numbers=numbers)]
+
+    assert ranks(range(4)) == ranks(range(4))
+    assert [a.lowest for a in search_invariant(3, steps=20_000, numbers=range(4))] == [
+        min(ranks(range(last + 1))) for last in range(4)
     ]
-    again = [
-        attempt.best.rank for attempt, _ in zip(search_invariant(3, steps=20_000), range(4), strict=False)
-    ]
-    assert first == again
-    assert first == sorted(first, reverse=True)
 
 
 def test_only_square_formats_can_be_rotated():
     with pytest.raises(InvalidInput, match="flips-modulo-2"):
         search("2x2x3", 11, method="cyclic-flips-modulo-2", start="definition")
     with pytest.raises(InvalidInput, match="n from 2 to 7"):
-        next(search_invariant(8))
+        search_invariant(8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 4), st.lists(st.integers(1, 2**16 - 1), max_size=4), st.integers(0, 99))
+def test_any_fixed_products_that_add_up_to_the_identity_can_be_chosen(side, drawn, seed):
+    masks = [mask % 2 ** (side * side) or 1 for mask in drawn]
+    identity = sum(1 << (side + 1) * i for i in range(side))
+    last = identity
+    for mask in masks:
+        last ^= mask
+    start = Invariant.with_fixed(side, [*masks, last])
+    assert verify(start.algorithm("")).gf2
+    found = walk(start, steps=1000, plus_after=100, slack=2, seed=seed)
+    assert verify(found.algorithm("")).gf2
+    with pytest.raises(InvalidInput, match="add up to the identity"):
+        Invariant.with_fixed(side, [*masks, last ^ 1])
+
+
+def test_what_the_rotation_ties_is_lifted_together():
+    start = walk(Invariant.definition(3), steps=200_000, seed=1)
+    lifted = lift(start.algorithm(""), ties=start.ties())
+    assert verify(lifted).exact
+    assert products(lifted, (1, 2, 0)) == products(lifted)
+    # The same unknowns, each by itself, are another system of equations with a solution.
+    assert verify(lift(start.algorithm(""))).exact

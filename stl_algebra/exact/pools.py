@@ -1,0 +1,143 @@
+"""Pools of algorithms by rank, from which a search modulo 2 goes down a rank at a time.
+
+A walk that is let run until it is stuck is stuck in a small corner of the flip graph. So a search keeps many
+algorithms of every rank; each walk begins at one of them and ends at its first reduction, and a pool is
+filled before most of the work goes to it. What does not belong here: what walks (`parity_walks`,
+`cyclic_walks`), lifting (`hensel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+#: Steps without a reduction after which a product or an orbit is added, and how many above its start a walk
+#: may go; one of each per walk. Of <5,5,5;97> a walk with 100 to 1,000 steps and 2 to 4 orbits meets ten
+#: times as many algorithms as one with 10,000 steps.
+PATIENCE = (300, 1_000, 5_000, 20_000)
+SLACK = (1, 2, 3)
+#: Algorithms of a rank before most walks begin there, which is also how many are kept.
+_POOL = 60
+#: Steps that a walk from a new start may take, in those of a later one.
+_FIRST = 5
+
+
+class Ranked(Protocol):
+    """What is kept in a pool."""
+
+    @property
+    def rank(self) -> int:
+        """Products."""
+
+
+T = TypeVar("T", bound=Ranked)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a walk is to go: see `flip_graph.walk`."""
+
+    target_rank: int
+    steps: int
+    plus_after: int
+    slack: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class PoolAttempt(Generic[T]):
+    """One walk of a search.
+
+    Attributes:
+        number: of the walk.
+        outcome: what it ended with.
+        lowest: the lowest rank of the search so far.
+    """
+
+    number: int
+    outcome: T
+    lowest: int
+
+
+@dataclass(eq=False)
+class Pools(Generic[T]):
+    """The pools of one kind of starts.
+
+    Attributes:
+        fresh: makes a new start, and says down to which rank the first walk from it goes.
+        walk: walks from an algorithm.
+    """
+
+    fresh: Callable[[np.random.Generator], tuple[T, int]]
+    walk: Callable[[T, Tuning], T]
+    _pools: dict[int, list[T]] = field(default_factory=dict)
+
+    def attempt(self, target_rank: int, steps: int, rng: np.random.Generator) -> T:
+        """One walk; its outcome is put into its pool."""
+        rank = self._rank(rng)
+        pool = [] if rank is None else self._pools[rank]
+        place = int(rng.integers(len(pool))) if pool else 0
+        start, goal = (pool[place], pool[place].rank - 1) if pool else self.fresh(rng)
+        outcome = self.walk(
+            start,
+            Tuning(
+                max(goal, target_rank),
+                steps if pool else steps * _FIRST,
+                int(rng.choice(PATIENCE)),
+                int(rng.choice(SLACK)),
+                int(rng.integers(2**31)),
+            ),
+        )
+        if outcome.rank == rank:
+            # The next walk from here begins elsewhere.
+            pool[place] = outcome
+            return outcome
+        into = self._pools.setdefault(outcome.rank, [])
+        if len(into) < _POOL:
+            into.append(outcome)
+        else:
+            into[int(rng.integers(_POOL))] = outcome
+        return outcome
+
+    def _rank(self, rng: np.random.Generator) -> int | None:
+        """Where a walk begins; None for a new start."""
+        full = sorted(rank for rank, pool in self._pools.items() if len(pool) == _POOL)
+        if not full:
+            return None
+        draw = rng.random()
+        if draw < 0.6:
+            return full[0]
+        if draw < 0.8:
+            return min(self._pools)
+        # New blood for every pool.
+        return [*full, None][int(rng.integers(len(full) + 1))]
+
+
+def search_pools(
+    pools: Sequence[Pools[T]],
+    target_rank: int,
+    steps: int,
+    seed: int,
+    numbers: Iterable[int] | None = None,
+) -> Iterator[PoolAttempt[T]]:
+    """Walk after walk, each in one of the sets of pools; goes on for ever.
+
+    Not at the target either: what is found there modulo 2 may not lift.
+
+    Args:
+        pools: of different kinds of starts; they are filled.
+        target_rank: nothing lower is looked for.
+        steps: flips per walk.
+        seed: of the search.
+        numbers: of the walks, which seed them; 0, 1, ... when None.
+    """
+    lowest: int | None = None
+    for number in count() if numbers is None else numbers:
+        rng = np.random.default_rng([seed, number])
+        outcome = pools[int(rng.integers(len(pools)))].attempt(target_rank, steps, rng)
+        lowest = outcome.rank if lowest is None else min(lowest, outcome.rank)
+        yield PoolAttempt(number, outcome, lowest)
