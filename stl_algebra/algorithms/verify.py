@@ -141,9 +141,12 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
         numerators(algorithm.encode_w, dw),
         numerators(algorithm.decode, dd),
     ]
-    target = matmul_tensor(algorithm.tile).astype(np.int64)
-    wrong = int(np.count_nonzero(_integer_tensor(whole) != target * (dx * dw * dd)))
     scale = dx * dw * dd
+    # Denominators of three factors may be too large together for 64 bits.
+    target: NDArray[Any] = matmul_tensor(algorithm.tile).astype(np.int64)
+    if scale >= 2**62:
+        target = target.astype(object)
+    wrong = int(np.count_nonzero(_integer_tensor(whole) != target * scale))
     if scale == 1:
         ring = "Z"
     elif scale & (scale - 1) == 0:
@@ -156,13 +159,13 @@ def verify(algorithm: BilinearAlgorithm) -> Verification:
 
 
 def _holds_modulo(
-    prime: int, whole: list[NDArray[np.object_]], scale: int, target: NDArray[np.int64]
+    prime: int, whole: list[NDArray[np.object_]], scale: int, target: NDArray[Any]
 ) -> bool | None:
     """Whether the integer numerators over `scale` multiply matrices modulo a prime; None when it divides."""
     if scale % prime == 0:
         return None
     residues = [np.vectorize(lambda v: int(v) % prime, otypes=[object])(f) for f in whole]
-    return bool(np.array_equal(_integer_tensor(residues) % prime, target * scale % prime))
+    return bool(np.array_equal(_integer_tensor(residues) % prime, target * (scale % prime) % prime))
 
 
 def holds_over(algorithm: BilinearAlgorithm, ring: str) -> bool:

@@ -158,5 +158,10 @@ def _profile_of(colour: str, k: int) -> str:
     from stl_search.matrices.sorting import axis_profile, mean_profile
     from stl_search.runs import load_pairs
 
-    found = mean_profile(load_pairs([colour]), k, axis_profile)
+    try:
+        pairs = load_pairs([colour])
+    except InvalidInput as error:
+        # The same message, under the name that was used.
+        raise InvalidInput("--colour", expected=error.expected, got=error.got, hint=error.hint) from error
+    found = mean_profile(pairs, k, axis_profile)
     return ",".join(f"{share:.5f}" for share in found.shares)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
-from stl_search.pictures.style import PALETTE
+from stl_search.pictures.style import SEEN, SIGNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 #: Negative to positive, white at zero.
-_COLOURS = LinearSegmentedColormap.from_list("signed", [PALETTE[1], "#ffffff", PALETTE[0]])
-#: Entries smaller than this share of a factor's largest have no dash.
-_SEEN = 0.08
+_COLOURS = LinearSegmentedColormap.from_list("signed", SIGNED)
 #: Products side by side, and how many entries lie between two of them, and between their matrices.
 _BESIDE, _GAP, _INNER = 8, 2.5, 0.8
 
@@ -113,7 +111,7 @@ def _draw(axes: Axes, values: Array, corner: tuple[float, float], cell: float, f
     rows, columns = values.shape
     extent = (left, left + columns, top + rows, top)
     axes.imshow(values, cmap=_COLOURS, vmin=-1, vmax=1, extent=extent, aspect="auto", interpolation="nearest")
-    y, x = np.nonzero(values < -_SEEN)
+    y, x = np.nonzero(values < -SEEN)
     if cell > 0.06:
         dash = (72 * cell * 0.45) ** 2
         axes.scatter(left + x + 0.5, top + y + 0.5, s=dash, marker="_", color="black", linewidths=0.8)

@@ -15,7 +15,7 @@ from stl_algebra.progress import Progress
 from stl_algebra.version import __version__
 from stl_search.judging.evaluation import Row, evaluate
 from stl_search.matrices.pair import MatrixPair
-from stl_search.report.standing import Standing, headline, standings
+from stl_search.report.standing import EQUAL, Standing, headline, standings
 from stl_search.study.run_folder import Run
 
 #: Ratios at which baselines are drawn, beside the ratio of the rank that was asked for.
@@ -63,7 +63,7 @@ class Content:
     @property
     def standings(self) -> list[Standing]:
         """Where the best encoders of each ratio stand, on every pair."""
-        return standings(self.rows, sorted({*_BASELINE_RATIOS, self.chosen.algorithm.ratio}))
+        return standings(self.rows, _ratios_beside(self.chosen.algorithm.ratio))
 
     @property
     def untried(self) -> list[str]:
@@ -98,7 +98,7 @@ def collect(
     """Score the winners and the baselines on all pairs."""
     winners = dict(sorted(winners.items()))
     chosen = winners[min(winners, key=lambda r: (abs(r - run.settings.rank), r))]
-    ratios = sorted({*_BASELINE_RATIOS, chosen.algorithm.ratio})
+    ratios = _ratios_beside(chosen.algorithm.ratio)
     algorithms = [w.algorithm for w in winners.values()]
     rows = evaluate(algorithms, pairs, run.settings.dtype, ratios, progress)
     made = {
@@ -118,3 +118,8 @@ def _described(pair: MatrixPair) -> str:
     x, w = pair.x.shape, pair.w.shape
     rows = pair.calibration_moments.count if pair.moments else len(pair.calibration)
     return f"X {x[0]}x{x[1]}, W {w[0]}x{w[1]}, calibrated on {rows} rows; {pair.source}"
+
+
+def _ratios_beside(own: float) -> list[float]:
+    """Where baselines are drawn; a ratio that counts as the winner's own is not drawn twice."""
+    return sorted([own, *(ratio for ratio in _BASELINE_RATIOS if abs(ratio - own) > EQUAL * own)])

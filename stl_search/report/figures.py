@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.scores import column_row_nmse
@@ -16,7 +17,7 @@ from stl_algebra.groups import FiniteGroup
 from stl_algebra.precision import precision
 from stl_algebra.representations import fourier_basis
 from stl_search.judging.baselines import BASELINES
-from stl_search.pictures.style import ACCENT, PLOTLY_LAYOUT, SERIES
+from stl_search.pictures.style import ACCENT, PLOTLY_LAYOUT, SEEN, SERIES, SIGNED
 from stl_search.report.content import Content
 
 #: Below this an error is drawn at the edge of a logarithmic axis.
@@ -171,6 +172,21 @@ def frontier_png(content: Content) -> bytes:
     return buffer.getvalue()
 
 
+def _signed(values: NDArray[np.float64], peak: float, **axes: str) -> go.Heatmap:
+    """A heat map that can be read without colours: negative entries have a dash where there is room."""
+    return go.Heatmap(
+        z=values,
+        zmin=-peak,
+        zmax=peak,
+        colorscale=SIGNED,
+        showscale=False,
+        text=np.where(values < -SEEN * peak, "\N{EN DASH}", ""),
+        texttemplate="%{text}",
+        hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
+        **axes,
+    )
+
+
 def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
     """Heat maps of the three factors side by side, one row per product, products scaled to equal norms."""
     norms = [np.linalg.norm(f, axis=1, keepdims=True) for f in algorithm.factors]
@@ -182,17 +198,7 @@ def factors_figure(algorithm: BilinearAlgorithm) -> go.Figure:
         values = factor * (mean / np.maximum(norm, 1e-300))
         peak = float(np.quantile(np.abs(values), 0.99)) or 1.0
         axis = "" if number == 0 else str(number + 1)
-        figure.add_trace(
-            go.Heatmap(
-                z=values,
-                zmin=-peak,
-                zmax=peak,
-                colorscale="RdBu",
-                showscale=False,
-                xaxis=f"x{axis}",
-                yaxis=f"y{axis}",
-            )
-        )
+        figure.add_trace(_signed(values, peak, xaxis=f"x{axis}", yaxis=f"y{axis}"))
         figure.update_layout(
             {
                 f"xaxis{axis}": {
@@ -215,7 +221,7 @@ def fourier_figure(group: FiniteGroup) -> go.Figure:
     """The real Fourier basis: rows in blocks, columns the group elements."""
     basis = fourier_basis(group)
     peak = float(np.abs(basis.matrix).max())
-    figure = go.Figure(go.Heatmap(z=basis.matrix, zmin=-peak, zmax=peak, colorscale="RdBu", showscale=False))
+    figure = go.Figure(_signed(basis.matrix, peak))
     # All at once: adding a thousand lines one by one takes minutes.
     lines = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": b.start - 0.5, "y1": b.start - 0.5}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stl_search.judging.evaluation import Row
 
 #: Ratios that differ by less than this share count as equal (64/48 and 1.33).
-_EQUAL = 0.005
+EQUAL = 0.005
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def standings(rows: Sequence[Row], ratios: Sequence[float], chosen: Sequence[int
     for matrices in dict.fromkeys(row.matrices for row in rows):
         here = [row for row in rows if row.matrices == matrices]
         for ratio in ratios:
-            saving = [row for row in here if row.ratio >= ratio * (1 - _EQUAL)]
+            saving = [row for row in here if row.ratio >= ratio * (1 - EQUAL)]
             mine = [r for r in saving if r.kind == "encoders" and (not chosen or r.rank in chosen)]
             best: dict[str, Row] = {}
             for row in saving:

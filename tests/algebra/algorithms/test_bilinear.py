@@ -26,6 +26,7 @@ from stl_algebra import (
     transpose,
     verify,
 )
+from stl_algebra.exact.catalogue import exact_algorithm
 
 FORMATS = [TileFormat(2, 2, 2), TileFormat(2, 3, 4), TileFormat(3, 1, 2), TileFormat(1, 1, 1)]
 
@@ -152,6 +153,20 @@ def test_any_single_changed_entry_is_noticed():
                 factor = getattr(algorithm, key).copy()
                 factor[index] += change
                 assert not verify(algorithm.with_factors(**{key: factor})).exact
+
+
+def test_denominators_that_are_large_together_are_verified_too():
+    # Each product scaled by u, v and 1 / (u v): common denominators of three factors multiply to 75 bits.
+    plain = exact_algorithm("2x2x2")
+    u, v = np.ones((2, 7, 1))
+    u[:2, 0], v[2:4, 0], u[4, 0], v[5, 0] = (1 / 4093, 1 / 4091), (1 / 4079, 1 / 4073), 4057.0, 4051.0
+    back = np.array([4093, 4091, 4079, 4073, 1 / 4057, 1 / 4051, 1])
+    scaled = plain.with_factors(plain.encode_x * u, plain.encode_w * v, plain.decode * back)
+    outcome = verify(scaled)
+    assert np.prod([float(d) for d in outcome.denominators]) > 2**63
+    assert (outcome.exact, outcome.ring, outcome.gf2) == (True, "Q", True)
+    wrong = scaled.with_factors(encode_x=scaled.encode_x * np.array([[2.0]] + [[1.0]] * 6))
+    assert not verify(wrong).exact
 
 
 def test_rational_entries_are_verified_as_fractions():

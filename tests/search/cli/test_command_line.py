@@ -268,6 +268,7 @@ BAD = [
     ([*TWO, "7", "--family", "magic"], ["family", "fourier"]),
     ([*TWO, "7", "--profile", "1,2"], ["profile", "falling order"]),
     ([*TWO, "7", "--profile", "sorted"], ["profile", "2 shares"]),
+    ([*TWO, "7", "--colour", "nowhere.npz"], ["--colour", "existing file", "nowhere.npz"]),
     ([*TWO, "7", "--matrices", "{d}/nan.npz"], ["NaN"]),
     ([*TWO, "7", "--matrices", "{d}/empty.npz"], ["at least one"]),
     ([*TWO, "7", "--matrices", "{d}/unequal.npz"], ["inner sizes"]),
