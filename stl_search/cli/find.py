@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stl_algebra.families.orbits.generated import GeneratedSymmetry
 
 _SYMMETRIES_HELP = "\n".join(f"    {name:<16}{named.summary}" for name, named in NAMED_SYMMETRIES.items())
-_METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS.items())
+_METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS.items())
 
 
 @click.command(
@@ -53,6 +53,7 @@ _METHODS_HELP = "\n".join(f"    {name:<16}{line}" for name, (line, _) in METHODS
     Example:
       stl-search find 3x3x3 --rank 23 --method least-squares --budget 5m
       stl-search find 4x4x4 --symmetry rational-48 --budget 10m
+      stl-search find 5x5x5 --rank 97 --method cyclic-flips-modulo-2 --afresh --budget 40m
     """
 )
 @click.argument("tile", shell_complete=tile_names)
