@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +33,8 @@ from stl_algebra.version import __version__
 LARGEST_TILE = 31
 #: What rounding one solution may take: attempts, and solves in each; the next start is often luckier.
 _TRIES, _SOLVES = 1, 400
+#: Algorithms of a rank above the one asked for that are lifted in vain before no more are.
+_LIFTS = 3
 #: Order of the normal matrix above which one start of least squares takes minutes.
 LARGEST_ORDER = 2000
 
@@ -137,12 +140,19 @@ def _lifted(
     from stl_algebra.exact.hensel import lift
 
     least = request.table(request.tile).rank
+    in_vain: Counter[int] = Counter()
     for attempt in attempts:
         found = None
-        if attempt.outcome.rank < least:
+        rank = attempt.outcome.rank
+        # Lifting takes longer than a walk: on the way down a few try it, once each; at the goal all do.
+        on_the_way = rank > request.goal
+        if rank < least and not (on_the_way and in_vain[rank] >= _LIFTS):
             algorithm, ties = unpacked(attempt.outcome)
-            lifted = lift(algorithm, seed=request.seed, ties=ties)
-            if lifted is not None:
+            tries = {"tries": 1, "more": 0} if on_the_way else {}
+            lifted = lift(algorithm, seed=request.seed, ties=ties, **tries)
+            if lifted is None:
+                in_vain[rank] += 1
+            else:
                 least = lifted.rank
                 found = _from(lifted, "flip-graph", request)
         yield Step(attempt.number, f"rank {attempt.lowest} modulo 2, {least} lifted", found)
