@@ -242,7 +242,8 @@ def search(
         seed: of the search; the same seed gives the same steps, as far as time allows.
         start: what walks begin with: "package", all that is known; "definition", nothing that the package has
             (which then is not returned either); or an exact algorithm of the format.
-        first: number of the first walk or start; a search that was stopped goes on where it was.
+        first: number of the first walk or start, for a search that was stopped; walks modulo 2 fill their
+            pools anew.
         jobs: processes; call it from a file whose own code stands under `if __name__ == "__main__":`.
 
     Raises:

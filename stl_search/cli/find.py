@@ -47,7 +47,8 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
     ...             a group with representations, "S3/2/cyclic", or a file: the symmetries of its algorithm
 
     What is better than the start is saved at once, and so are solutions that are exact in floats only. A
-    search that was stopped goes on where it was when the same command is given again.
+    search that was stopped goes on with its next walk or start when the same command is given again; walks
+    modulo 2 then fill their pools anew.
 
     \b
     Example:
