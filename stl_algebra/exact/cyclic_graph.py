@@ -27,7 +27,7 @@ from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.flip_graph import unpack
-from stl_algebra.exact.parity_graph import equal_to
+from stl_algebra.exact.parity_graph import all_pairs, renew
 
 #: Entries of a vector: bits of a mask.
 LARGEST_VECTOR = 62
@@ -158,42 +158,6 @@ def walk(
 
 
 @numba.njit(cache=True)
-def _all_pairs(flat: Flat, many: int, pairs: NDArray[np.int32]) -> int:
-    """Write the pairs of equal vectors of different orbits; how many there are."""
-    count = 0
-    for one in range(3 * many):
-        for other in range(3 * (one // 3)):
-            if flat[one] == flat[other]:
-                pairs[count, 0] = one
-                pairs[count, 1] = other
-                count += 1
-    return count
-
-
-@numba.njit(cache=True)
-def _renew(flat: Flat, many: int, pairs: NDArray[np.int32], count: int, code: int) -> int:
-    """Bring the pairs up to date after the vector at `code` has changed."""
-    p = 0
-    while p < count:
-        if pairs[p, 0] == code or pairs[p, 1] == code:
-            count -= 1
-            pairs[p, 0] = pairs[count, 0]
-            pairs[p, 1] = pairs[count, 1]
-        else:
-            p += 1
-    value = flat[code]
-    # Most vectors have no equal; to count first takes a few vector instructions.
-    if equal_to(flat, 3 * many, value) > 1:
-        row = code // 3
-        for other in range(3 * many):
-            if flat[other] == value and other // 3 != row:
-                pairs[count, 0] = code
-                pairs[count, 1] = other
-                count += 1
-    return count
-
-
-@numba.njit(cache=True)
 def _collapsed(flat: Flat, row: int) -> bool:
     """Whether an orbit is nothing, or one fixed product."""
     a, b, c = flat[3 * row], flat[3 * row + 1], flat[3 * row + 2]
@@ -258,7 +222,7 @@ def _walk(
     rng: np.random.Generator,
 ) -> tuple[Flat, Flat, Masks]:
     pairs = np.zeros((flat.size * flat.size // 2, 2), dtype=np.int32)
-    count = _all_pairs(flat, sizes[0], pairs)
+    count = all_pairs(flat, 3 * sizes[0], pairs, 3)
     best, best_fixed, best_sizes = flat.copy(), fixed.copy(), sizes.copy()
     best_rank, last_change, step = 3 * sizes[0] + sizes[1], 0, 0
     while step < steps and best_rank > target_rank:
@@ -271,7 +235,7 @@ def _walk(
             if sizes[0] > 1 and _plus(flat, sizes[0], rng):
                 sizes[0] += 1
             _tidy(flat, fixed, sizes)
-            count = _all_pairs(flat, sizes[0], pairs)
+            count = all_pairs(flat, 3 * sizes[0], pairs, 3)
             continue
         chosen = int(4 * count * rng.random())
         coin, chosen = chosen & 3, chosen >> 2
@@ -287,13 +251,13 @@ def _walk(
         flat[partner] ^= flat[3 * i + (one + far) % 3]
         if _collapsed(flat, i) or _collapsed(flat, j):
             _tidy(flat, fixed, sizes)
-            count = _all_pairs(flat, sizes[0], pairs)
+            count = all_pairs(flat, 3 * sizes[0], pairs, 3)
             rank = 3 * sizes[0] + sizes[1]
             last_change = step
             if rank <= best_rank:
                 best[:], best_fixed[:], best_sizes[:] = flat, fixed, sizes
                 best_rank = rank
         else:
-            count = _renew(flat, sizes[0], pairs, count, changed)
-            count = _renew(flat, sizes[0], pairs, count, partner)
+            count = renew(flat, 3 * sizes[0], pairs, count, changed, 3)
+            count = renew(flat, 3 * sizes[0], pairs, count, partner, 3)
     return best, best_fixed, best_sizes

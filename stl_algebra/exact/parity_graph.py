@@ -1,9 +1,9 @@
 """Random walks in the flip graph modulo 2, on bit masks: the inner loop, several million flips a second.
 
 Modulo 2 two products that share a vector are a (x) b (x) c + a (x) b' (x) c' =
-a (x) (b + b') (x) c + a (x) b' (x) (c' + c), every flip is allowed, and a vector is one mask. What does not
-belong here: algorithms, arguments and what a walk means (`flip_graph`), walks with a symmetry
-(`cyclic_graph`).
+a (x) (b + b') (x) c + a (x) b' (x) (c' + c), every flip is allowed, and a vector is one mask. The list of
+pairs of equal masks, from which flips are drawn, serves `cyclic_graph` too. What does not belong here:
+algorithms, arguments and what a walk means (`flip_graph`), walks with a symmetry (`cyclic_graph`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 #: (3, capacity) masks of the three vectors of each product, one row a mode.
 Vectors = NDArray[np.int32]
-#: (3, capacity^2 / 2, 2) pairs of products whose vectors of a mode are equal, and (3,) how many.
+#: int32 or int64, one a vector.
+Masks = NDArray[np.signedinteger]
 Pairs = NDArray[np.int32]
-Counts = NDArray[np.int64]
 
 
 @numba.njit(cache=True)
-def equal_to(masks: NDArray[np.signedinteger], size: int, value: int) -> int:
+def _equal_to(masks: Masks, size: int, value: int) -> int:
     """How many of the first `size` masks are this one; without a branch, so that it is vectorised."""
     count = np.int32(0)
     for place in range(size):
@@ -29,35 +29,41 @@ def equal_to(masks: NDArray[np.signedinteger], size: int, value: int) -> int:
 
 
 @numba.njit(cache=True)
-def _all_pairs(vectors: Vectors, rank: int, pairs: Pairs, counts: Counts) -> None:
-    for mode in range(3):
-        count = 0
-        for one in range(rank):
-            for other in range(one):
-                if vectors[mode, one] == vectors[mode, other]:
-                    pairs[mode, count, 0] = one
-                    pairs[mode, count, 1] = other
-                    count += 1
-        counts[mode] = count
+def all_pairs(masks: Masks, size: int, pairs: Pairs, group: int) -> int:
+    """Write the pairs of equal masks; how many there are.
+
+    Args:
+        masks: of which the first `size` count.
+        pairs: (capacity, 2), places of equal masks.
+        group: masks in groups of so many are not compared with each other.
+    """
+    count = 0
+    for one in range(size):
+        for other in range(group * (one // group)):
+            if masks[one] == masks[other]:
+                pairs[count, 0] = one
+                pairs[count, 1] = other
+                count += 1
+    return count
 
 
 @numba.njit(cache=True)
-def _renew(masks: NDArray[np.int32], rank: int, pairs: NDArray[np.int32], count: int, row: int) -> int:
-    """Bring the pairs of one mode up to date after the vector of a product has changed."""
+def renew(masks: Masks, size: int, pairs: Pairs, count: int, place: int, group: int) -> int:
+    """Bring the first `count` pairs up to date after one mask has changed; how many there are then."""
     p = 0
     while p < count:
-        if pairs[p, 0] == row or pairs[p, 1] == row:
+        if pairs[p, 0] == place or pairs[p, 1] == place:
             count -= 1
             pairs[p, 0] = pairs[count, 0]
             pairs[p, 1] = pairs[count, 1]
         else:
             p += 1
-    value = masks[row]
-    # Most vectors have no equal; to count first takes a few vector instructions.
-    if equal_to(masks, rank, value) > 1:
-        for other in range(rank):
-            if masks[other] == value and other != row:
-                pairs[count, 0] = row
+    value = masks[place]
+    # Most masks have no equal; to count first takes a few vector instructions.
+    if _equal_to(masks, size, value) > 1:
+        for other in range(size):
+            if masks[other] == value and other // group != place // group:
+                pairs[count, 0] = place
                 pairs[count, 1] = other
                 count += 1
     return count
@@ -116,7 +122,8 @@ def walk_masks(
     capacity = vectors.shape[1]
     pairs = np.zeros((3, capacity * capacity // 2, 2), dtype=np.int32)
     counts = np.zeros(3, dtype=np.int64)
-    _all_pairs(vectors, rank, pairs, counts)
+    for mode in range(3):
+        counts[mode] = all_pairs(vectors[mode], rank, pairs[mode], 1)
     best, best_rank = vectors.copy(), rank
     last_change, pluses, step = 0, 0, 0
     while step < steps and best_rank > target_rank:
@@ -131,7 +138,8 @@ def walk_masks(
             if _plus(vectors, rank, rng):
                 rank += 1
                 pluses += 1
-            _all_pairs(vectors, rank, pairs, counts)
+            for mode in range(3):
+                counts[mode] = all_pairs(vectors[mode], rank, pairs[mode], 1)
             continue
         chosen = int(4 * total * rng.random())
         coin, chosen = chosen & 3, chosen >> 2
@@ -148,11 +156,12 @@ def walk_masks(
         vectors[c, j] ^= vectors[c, i]
         if vectors[b, i] == 0 or vectors[c, j] == 0:
             rank = _remove_zeros(vectors, rank)
-            _all_pairs(vectors, rank, pairs, counts)
+            for mode in range(3):
+                counts[mode] = all_pairs(vectors[mode], rank, pairs[mode], 1)
             last_change = step
             if rank <= best_rank:
                 best[:], best_rank = vectors, rank
         else:
-            counts[b] = _renew(vectors[b], rank, pairs[b], counts[b], i)
-            counts[c] = _renew(vectors[c], rank, pairs[c], counts[c], j)
+            counts[b] = renew(vectors[b], rank, pairs[b], counts[b], i, 1)
+            counts[c] = renew(vectors[c], rank, pairs[c], counts[c], j, 1)
     return best, best_rank, step, pluses
