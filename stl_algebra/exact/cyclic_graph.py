@@ -26,8 +26,8 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.equal_pairs import all_pairs, renew
 from stl_algebra.exact.flip_graph import unpack
-from stl_algebra.exact.parity_graph import all_pairs, renew
 
 #: Entries of a vector: bits of a mask.
 LARGEST_VECTOR = 62

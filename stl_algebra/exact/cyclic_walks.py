@@ -12,7 +12,7 @@ import numpy as np
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.cyclic_graph import LARGEST_VECTOR, Invariant, walk
-from stl_algebra.exact.pools import PoolAttempt, Pools, Tuning, search_pools
+from stl_algebra.exact.pools import PoolAttempt, Pools, search_pools
 
 #: Numbers of fixed products, one of each remainder modulo 3: flips change the rank by threes.
 _FIXED = (1, 2, 3)
@@ -43,7 +43,7 @@ def search_invariant(
     if side < 2 or side * side > LARGEST_VECTOR:
         raise InvalidInput("tile", expected="<n,n,n> with n from 2 to 7", got=f"n = {side}")
     # For n = 2 no three different vectors on the diagonal add up to the identity.
-    pools = [Pools(partial(_fresh, side, fixed), _walked) for fixed in _FIXED if fixed < 2**side - 1]
+    pools = [Pools(partial(_fresh, side, fixed), walk) for fixed in _FIXED if fixed < 2**side - 1]
     return search_pools(pools, target_rank, steps, seed, numbers)
 
 
@@ -56,14 +56,3 @@ def _fresh(side: int, fixed: int, rng: np.random.Generator) -> tuple[Invariant, 
         vectors = [int(v) for v in chosen @ places]
         if all(vectors) and len(set(vectors)) == fixed:
             return Invariant.with_fixed(side, vectors), int(_TOP * side**3)
-
-
-def _walked(start: Invariant, tuning: Tuning) -> Invariant:
-    return walk(
-        start,
-        target_rank=tuning.target_rank,
-        steps=tuning.steps,
-        plus_after=tuning.plus_after,
-        slack=tuning.slack,
-        seed=tuning.seed,
-    )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput
+from stl_algebra.exact.equal_pairs import all_pairs, draw_flip, renew
 from stl_algebra.exact.parity_graph import walk_masks
 
 #: A vector is two bit masks of 31 bits: the format's largest side product.
@@ -134,37 +135,11 @@ def _key(positive: int, negative: int) -> int:
 
 
 @numba.njit(cache=True)
-def _refresh(keys: Masks, pairs: Masks, counts: Masks, mode: int, row: int, rank: int) -> None:
-    """Rebuild the entries of the list of equal pairs that have to do with one vector."""
-    kept = 0
-    for p in range(counts[mode]):
-        i, j = pairs[mode, p, 0], pairs[mode, p, 1]
-        if i != row and j != row:
-            pairs[mode, kept, 0] = i
-            pairs[mode, kept, 1] = j
-            kept += 1
-    key = keys[mode, row]
-    for other in range(rank):
-        if other != row and keys[mode, other] == key:
-            pairs[mode, kept, 0] = row
-            pairs[mode, kept, 1] = other
-            kept += 1
-    counts[mode] = kept
-
-
-@numba.njit(cache=True)
-def _rebuild(masks: Masks, keys: Masks, pairs: Masks, counts: Masks, rank: int) -> None:
+def _rebuild(masks: Masks, keys: Masks, pairs: NDArray[np.int32], counts: Masks, rank: int) -> None:
     for mode in range(3):
         for row in range(rank):
             keys[mode, row] = _key(masks[0, mode, row], masks[1, mode, row])
-        kept = 0
-        for i in range(rank):
-            for j in range(i):
-                if keys[mode, i] == keys[mode, j]:
-                    pairs[mode, kept, 0] = i
-                    pairs[mode, kept, 1] = j
-                    kept += 1
-        counts[mode] = kept
+        counts[mode] = all_pairs(keys[mode], rank, pairs[mode], 1)
 
 
 @numba.njit(cache=True)
@@ -238,15 +213,14 @@ def _walk(
 ) -> tuple[Masks, int, int, int]:
     capacity = masks.shape[2]
     keys = np.zeros((3, capacity), dtype=np.int64)
-    pairs = np.zeros((3, capacity * capacity, 2), dtype=np.int64)
+    pairs = np.zeros((3, capacity * capacity // 2, 2), dtype=np.int32)
     counts = np.zeros(3, dtype=np.int64)
     _rebuild(masks, keys, pairs, counts, rank)
     best, best_rank = masks.copy(), rank
     last_change, pluses, step = 0, 0, 0
     while step < steps and best_rank > target_rank:
         step += 1
-        total = counts[0] + counts[1] + counts[2]
-        if total == 0 or step - last_change > plus_after:
+        if counts.sum() == 0 or step - last_change > plus_after:
             last_change = step
             if rank >= best_rank + slack:
                 # Too far up for too long: begin again at the best.
@@ -257,17 +231,7 @@ def _walk(
                 pluses += 1
             _rebuild(masks, keys, pairs, counts, rank)
             continue
-        chosen = rng.integers(0, 4 * total)
-        coin, chosen = chosen & 3, chosen >> 2
-        a = 0
-        while chosen >= counts[a]:
-            chosen -= counts[a]
-            a += 1
-        i, j = pairs[a, chosen, 0], pairs[a, chosen, 1]
-        if coin & 1:
-            i, j = j, i
-        b = (a + 1 + (coin >> 1)) % 3
-        c = 3 - a - b
+        a, b, c, i, j = draw_flip(pairs, counts, rng)
         if masks[0, a, i] != masks[0, a, j]:
             _negate(masks, a, j)
             _negate(masks, c, j)
@@ -290,6 +254,6 @@ def _walk(
             if rank < best_rank:
                 best, best_rank = masks.copy(), rank
         else:
-            _refresh(keys, pairs, counts, b, i, rank)
-            _refresh(keys, pairs, counts, c, j, rank)
+            counts[b] = renew(keys[b], rank, pairs[b], counts[b], i, 1)
+            counts[c] = renew(keys[c], rank, pairs[c], counts[c], j, 1)
     return best, best_rank, step, pluses

@@ -20,7 +20,7 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.compositions import longer
 from stl_algebra.exact.flip_graph import LARGEST_VECTOR, walk
-from stl_algebra.exact.pools import PoolAttempt, Pools, Tuning, search_pools
+from stl_algebra.exact.pools import PoolAttempt, Pools, search_pools
 from stl_algebra.exact.walks import Table, compositions
 
 #: Bases that are drawn for a restriction; the one that leaves fewest products is taken.
@@ -112,13 +112,5 @@ def _parities(algorithm: BilinearAlgorithm) -> BilinearAlgorithm:
     return algorithm.with_factors(x, w, y.T, "modulo 2")
 
 
-def _walked(start: BilinearAlgorithm, tuning: Tuning) -> BilinearAlgorithm:
-    return walk(
-        start,
-        target_rank=tuning.target_rank,
-        steps=tuning.steps,
-        plus_after=tuning.plus_after,
-        slack=tuning.slack,
-        seed=tuning.seed,
-        modulo_2=True,
-    ).algorithm
+def _walked(start: BilinearAlgorithm, **tuning: int) -> BilinearAlgorithm:
+    return walk(start, modulo_2=True, **tuning).algorithm

@@ -18,8 +18,8 @@ import numpy as np
 #: Steps without a reduction after which a product or an orbit is added, and how many above its start a walk
 #: may go; one of each per walk. Of <5,5,5;97> a walk with 100 to 1,000 steps and 2 to 4 orbits meets ten
 #: times as many algorithms as one with 10,000 steps.
-PATIENCE = (300, 1_000, 5_000, 20_000)
-SLACK = (1, 2, 3)
+_PATIENCE = (300, 1_000, 5_000, 20_000)
+_SLACK = (1, 2, 3)
 #: Algorithms of a rank before most walks begin there, which is also how many are kept.
 _POOL = 60
 #: Steps that a walk from a new start may take, in those of a later one.
@@ -37,15 +37,13 @@ class Ranked(Protocol):
 T = TypeVar("T", bound=Ranked)
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """How a walk is to go: see `flip_graph.walk`."""
+class Walk(Protocol[T]):
+    """Walks from an algorithm; the arguments are those of `flip_graph.walk`."""
 
-    target_rank: int
-    steps: int
-    plus_after: int
-    slack: int
-    seed: int
+    def __call__(
+        self, start: T, /, *, target_rank: int, steps: int, plus_after: int, slack: int, seed: int
+    ) -> T:
+        """What the walk ends with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,7 @@ class Pools(Generic[T]):
     """
 
     fresh: Callable[[np.random.Generator], tuple[T, int]]
-    walk: Callable[[T, Tuning], T]
+    walk: Walk[T]
     _pools: dict[int, list[T]] = field(default_factory=dict)
 
     def attempt(self, target_rank: int, steps: int, rng: np.random.Generator) -> T:
@@ -84,13 +82,11 @@ class Pools(Generic[T]):
         start, goal = (pool[place], pool[place].rank - 1) if pool else self.fresh(rng)
         outcome = self.walk(
             start,
-            Tuning(
-                max(goal, target_rank),
-                steps if pool else steps * _FIRST,
-                int(rng.choice(PATIENCE)),
-                int(rng.choice(SLACK)),
-                int(rng.integers(2**31)),
-            ),
+            target_rank=max(goal, target_rank),
+            steps=steps if pool else steps * _FIRST,
+            plus_after=int(rng.choice(_PATIENCE)),
+            slack=int(rng.choice(_SLACK)),
+            seed=int(rng.integers(2**31)),
         )
         if outcome.rank == rank:
             # The next walk from here begins elsewhere.

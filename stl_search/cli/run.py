@@ -164,4 +164,4 @@ def _profile_of(colour: str, k: int) -> str:
         # The same message, under the name that was used.
         raise InvalidInput("--colour", expected=error.expected, got=error.got, hint=error.hint) from error
     found = mean_profile(pairs, k, axis_profile)
-    return ",".join(f"{share:.5f}" for share in found.shares)
+    return ",".join(f"{share:.5g}" for share in found.shares)

@@ -25,9 +25,9 @@ class Item:
 def test_a_pool_is_filled_before_most_walks_begin_there():
     began = []
 
-    def walk(start, tuning):
+    def walk(start, *, target_rank, **tuning):
         began.append(start.rank)
-        assert tuning.target_rank == max(start.rank - 1, 8)
+        assert target_rank == max(start.rank - 1, 8)
         return Item(start.rank - 1) if start.rank > 10 else start
 
     pools = Pools(lambda rng: (Item(14), 13), walk)
@@ -50,7 +50,7 @@ def test_equal_outcomes_move_a_pool_on():
         rank: int
         number: int
 
-    pools = Pools(lambda rng: (Numbered(5, 0), 4), lambda start, tuning: Numbered(5, start.number + 1))
+    pools = Pools(lambda rng: (Numbered(5, 0), 4), lambda start, **tuning: Numbered(5, start.number + 1))
     for _ in search_pools([pools], 0, 10, 3, range(300)):
         pass
     assert max(a.outcome.number for a in search_pools([pools], 0, 10, 4, range(300))) > 2
