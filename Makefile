@@ -78,7 +78,7 @@ bench: $(STAMP)
 
 bench-gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
-	$(BIN)/python -m benchmarks.cpu_layers --draw results/gpu/layer.json
+	$(BIN)/python -m benchmarks.gpu --draw results/gpu/layer.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-run docs/_build

@@ -1,7 +1,7 @@
 """Layers beside dense products on the CPU: `python -m benchmarks.cpu_layers` measures, stores and draws.
 
 Measures the CPU's peaks and the shapes below, writes JSON and a figure under results/cpu/ and prints one
-table last; `--draw` only draws the figure of a results file, the CPU's or the GPU's.
+table last; `--draw` only draws the figure of a results file.
 """
 
 from __future__ import annotations
@@ -49,20 +49,18 @@ def draw(results: Path) -> Path:
     from matplotlib.figure import Figure
 
     record = json.loads(results.read_text("utf-8"))
-    entries = [e for e in record["results"] if e.get("method") != "dense"]
+    entries = record["results"]
     figure = Figure(figsize=(9, 1.2 + 0.28 * len(entries)), layout="constrained")
     axes = figure.add_subplot()
     places = np.arange(len(entries))
     measured = np.array([e["speedup"] for e in entries])
     # The median dense time over the layer's slowest and fastest round.
-    own = [e.get("stl", e) for e in entries]
+    own = [e["stl"] for e in entries]
     low = np.array([e["dense"]["median_s"] / o["max_s"] for e, o in zip(entries, own, strict=True)])
     high = np.array([e["dense"]["median_s"] / o["min_s"] for e, o in zip(entries, own, strict=True)])
-    names = [e.get("method") or f"r={e['rank']}  {e['tiling']}" for e in entries]
+    names = [f"r={e['rank']}  {e['tiling']}" for e in entries]
     axes.barh(places, measured, xerr=[measured - low, high - measured], color="#7aa6c2", label="measured")
-    axes.plot(
-        [e.get("predicted_speedup", np.nan) for e in entries], places, "k|", markersize=9, label="predicted"
-    )
+    axes.plot([e["predicted_speedup"] for e in entries], places, "k|", markersize=9, label="predicted")
     axes.axvline(1.0, color="#888888", linewidth=0.8)
     axes.set_yticks(
         places,
@@ -82,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the peaks and `CASES`, write JSON and the figure, print one table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu_layers", description=main.__doc__)
     parser.add_argument("--out", default="results/cpu", help="folder of the results")
-    parser.add_argument(
-        "--draw", metavar="JSON", help="only draw the figure of a results file, CPU's or GPU's"
-    )
+    parser.add_argument("--draw", metavar="JSON", help="only draw the figure of a results file")
     options = parser.parse_args(arguments)
     if options.draw:
         print(draw(Path(options.draw)))

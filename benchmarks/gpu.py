@@ -3,7 +3,7 @@
 Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks
 16, 24, 32 and 48 with core and decode in two kernels and in one, interleaved, in bfloat16: called from
 Python, and replayed from CUDA graphs, which leave the host's time out. The faster one of the two is
-remembered for later layers of the same shape (`STLLinear.tune`). `python -m benchmarks.cpu_layers --draw
+remembered for later layers of the same shape (`STLLinear.tune`). `python -m benchmarks.gpu --draw
 results/gpu/layer.json` makes the figure where matplotlib is installed.
 
 What does not belong here: CPU measurements (`cpu_layers`).
@@ -11,7 +11,9 @@ What does not belong here: CPU measurements (`cpu_layers`).
 
 from __future__ import annotations
 
+import argparse
 import copy
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +31,7 @@ from stl_kernels.layers.linear import STLLinear
 from stl_kernels.speed.layer_bench import Shape, error_to_float64, random_encoders
 from stl_kernels.speed.peak_measurement import measure_peaks
 from stl_kernels.speed.prediction import predict
-from stl_kernels.speed.timing import captured, environment, interleaved
+from stl_kernels.speed.timing import environment, interleaved, replayed
 
 RANKS = (16, 24, 32, 48)
 SQUARES = (1024, 2048, 4096, 8192, 16384)
@@ -40,7 +42,9 @@ LAYERS = (
     *((768, 768), (768, 3072), (3072, 768)),
 )
 ROWS = (64, 1024, 16384)
-# Few inner tiles, where the roofline says that a fused decode pays.
+# Few inner tiles, where the roofline says that core and decode in one kernel pay; they did not on an H100, at
+# any shape here (results/gpu/one-kernel.json), so larger shapes are measured with two.
+_LARGEST_ONE_KERNEL = 4096
 FLAT = ((16384, 64, 4096), (16384, 128, 4096), (16384, 256, 4096))
 _LARGEST_ERROR = 2e-2
 _TILING = "strided"
@@ -63,6 +67,7 @@ def measure(
     dtype: torch.dtype = torch.bfloat16,
     ranks: Sequence[int] = RANKS,
     rounds: int = 15,
+    one_kernel: bool = True,
 ) -> list[dict[str, Any]]:
     """Medians of every method on one shape, all of them in one interleaved run; one entry per method.
 
@@ -74,6 +79,7 @@ def measure(
         dtype: what to compute in.
         ranks: of the <4,4,4> encoders.
         rounds: repetitions of each method.
+        one_kernel: measure core and decode in one kernel, too.
 
     Raises:
         StlError: a layer's error against float64 is not that of rounding in bfloat16.
@@ -95,7 +101,7 @@ def measure(
         bound = predict(shape, encoders, name, replace(peaks, curves={}))
         rule = predict(shape, encoders, name, sheet).fusion_pays if sheet else None
         common = {"rank": rank, "rule_fuses": rule, "roofline_s": bound.total}
-        for fused in (False, True):
+        for fused in (False, True) if one_kernel else (False,):
             # The same parameters: only the choice of kernels differs.
             variant = copy.copy(layer)
             variant.options = replace(layer.options, fused=fused)
@@ -106,7 +112,7 @@ def measure(
             runs[method] = partial(variant, x)
             details[method] = {**common, "fused": fused, "error": error}
         details[f"stl{rank}"] |= {"predicted_s": forecast.total, "predicted_speedup": forecast.speedup}
-        if place.type == "cuda":
+        if place.type == "cuda" and one_kernel:
             details[f"stl{rank}"]["fused_is_faster"] = layer.tune(x)
     try:
         sparse = torch.sparse.to_sparse_semi_structured(two_four(dense.weight.detach()))
@@ -127,6 +133,8 @@ def measure(
         if method in replays and "dense" in replays:
             entry["graph"] = replays[method]
             entry["graph_speedup"] = replays["dense"]["median_s"] / replays[method]["median_s"]
+            if "predicted_speedup" in entry:
+                entry["predicted_over_graph_speedup"] = entry["predicted_speedup"] / entry["graph_speedup"]
         entries.append(entry)
     return entries
 
@@ -135,13 +143,10 @@ def _replayed(
     runs: dict[str, Callable[[], Any]], place: torch.device, rounds: int, shape: Shape
 ) -> dict[str, dict[str, Any]]:
     """The same runs from CUDA graphs; those that a graph cannot hold are named on stderr and left out."""
-    graphs = {}
-    for method, run in runs.items():
-        try:
-            graphs[method] = captured(run, place)
-        except RuntimeError as error:
-            print(f"{method} not replayed from a graph at {shape}: {error}", file=sys.stderr)
-    return interleaved(graphs, place, rounds)
+    spreads, refused = replayed(runs, place, rounds)
+    for method, reason in refused.items():
+        print(f"{method} not replayed from a graph at {shape}: {reason}", file=sys.stderr)
+    return spreads
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:
@@ -176,17 +181,68 @@ def run(
     results: list[dict[str, Any]] = []
     for number, shape in enumerate(shapes, 1):
         print(f"measuring {shape}, {number} of {len(shapes)}", file=sys.stderr)
-        results += measure(shape, peaks, sheet, device=device, **arguments)
+        flat = shape in FLAT or max(shape) <= _LARGEST_ONE_KERNEL
+        results += measure(shape, peaks, sheet, device=device, one_kernel=flat, **arguments)
         write_atomically(out, json.dumps({**head, "results": results}, indent=1) + "\n")
     return results
 
 
-def main() -> None:
+def draw(results: Path) -> Path:
+    """The figure of a results file, beside it: speed relative to dense, of squares and of layers' shapes."""
+    from matplotlib.figure import Figure
+
+    from stl_search.pictures.style import PALETTE
+
+    record = json.loads(results.read_text("utf-8"))
+    speeds: dict[str, dict[Shape, float]] = {}
+    for entry in record["results"]:
+        if entry["method"] != "dense" and "fused" not in entry["method"]:
+            speeds.setdefault(entry["method"], {})[tuple(entry["shape"])] = entry["graph_speedup"]
+    squares = [(size, size, size) for size in SQUARES]
+    rows = max(ROWS)
+    layers = sorted(((rows, *layer) for layer in LAYERS), key=lambda shape: shape[1] * shape[2])
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    for axes, shapes, names, title in zip(
+        figure.subplots(1, 2, sharey=True, width_ratios=(2, 3)),
+        (squares, layers),
+        ([f"{n:,}" for n, _, _ in squares], [f"{k} to {m}" for _, k, m in layers]),
+        ("N = K = M", f"layers of {rows:,} rows"),
+        strict=True,
+    ):
+        for number, (method, found) in enumerate(speeds.items()):
+            label = f"rank {method.removeprefix('stl')}" if method.startswith("stl") else method
+            axes.plot(
+                range(len(shapes)),
+                [found.get(shape, float("nan")) for shape in shapes],
+                marker="osD^v"[number % 5],
+                color=PALETTE[number % len(PALETTE)],
+                label=label,
+            )
+        axes.axhline(1.0, color="#888888", linewidth=0.8)
+        axes.set_yscale("log", base=2)
+        axes.set_yticks([0.25, 0.5, 1, 2, 3], ["0.25", "0.5", "1", "2", "3"])
+        axes.set_xticks(range(len(shapes)), names, rotation=40, ha="right", fontsize=8)
+        axes.set_title(title, fontsize=9)
+    figure.axes[0].set_ylabel("speed relative to dense")
+    figure.axes[0].legend(fontsize=8)
+    figure.suptitle(f"{record['device']}, bfloat16, from CUDA graphs, {record['date'][:10]}", fontsize=9)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return write_atomically(results.with_suffix(".png"), image.getvalue())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the peaks and all shapes, and print the table.
 
     Raises:
         Unavailable: there is no CUDA device.
     """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="Layers on a GPU.")
+    parser.add_argument("--draw", metavar="JSON", help="only draw the figure of a results file")
+    options = parser.parse_args(arguments)
+    if options.draw:
+        print(draw(Path(options.draw)))
+        return
     if not torch.cuda.is_available():
         raise Unavailable("bench_gpu needs a CUDA device; none is visible, so nothing was measured")
     squares = [(size, size, size) for size in SQUARES]

@@ -32,7 +32,7 @@ from stl_algebra.exact.flip_graph import unpack
 #: Entries of a vector: bits of a mask.
 LARGEST_VECTOR = 62
 #: Entries up to which half as wide masks do, which are compared twice as fast.
-_NARROW = 31
+NARROW = 31
 
 Masks = NDArray[np.int64]
 #: int32 or int64; vector `place` of orbit `row` at 3 * row + place, which is its code.
@@ -144,7 +144,7 @@ def walk(
     many = start.orbits.shape[1]
     # Room for the highest rank that a walk reaches, were it all orbits; an orbit more while one is added.
     flat: Flat = np.zeros(
-        3 * (start.rank // 3 + slack + 2), dtype=np.int32 if start.side**2 <= _NARROW else np.int64
+        3 * (start.rank // 3 + slack + 2), dtype=np.int32 if start.side**2 <= NARROW else np.int64
     )
     flat[: 3 * many] = start.orbits.T.ravel()
     # An orbit that ends as three equal vectors adds a fixed product.
@@ -158,7 +158,7 @@ def walk(
 
 
 @numba.njit(cache=True)
-def _collapsed(flat: Flat, row: int) -> bool:
+def collapsed(flat: Flat, row: int) -> bool:
     """Whether an orbit is nothing, or one fixed product."""
     a, b, c = flat[3 * row], flat[3 * row + 1], flat[3 * row + 2]
     return bool(a == 0 or b == 0 or c == 0 or (a == b and b == c))
@@ -177,36 +177,76 @@ def _toggle(fixed: Flat, sizes: Masks, value: int) -> None:
 
 
 @numba.njit(cache=True)
-def _tidy(flat: Flat, fixed: Flat, sizes: Masks) -> None:
+def tidy(flat: Flat, fixed: Flat, sizes: Masks) -> None:
     """Remove orbits with a zero vector; one of three equal ones becomes a fixed product, or cancels one."""
     row = 0
     while row < sizes[0]:
-        if not _collapsed(flat, row):
+        if not collapsed(flat, row):
             row += 1
             continue
         a, b, c = flat[3 * row], flat[3 * row + 1], flat[3 * row + 2]
         if a != 0 and a == b and b == c:
             _toggle(fixed, sizes, a)
         sizes[0] -= 1
-        flat[3 * row : 3 * row + 3] = flat[3 * sizes[0] : 3 * sizes[0] + 3]
+        for place in range(3):
+            flat[3 * row + place] = flat[3 * sizes[0] + place]
+
+
+@numba.njit(cache=True)
+def flip(flat: Flat, one: int, other: int, near: int) -> tuple[int, int]:
+    """a b c + a b' c' = a (b + b') c + a b' (c + c'), or with b and c in each other's place.
+
+    Args:
+        flat: is changed in two places.
+        one: where a stands in an orbit.
+        other: where it stands in another.
+        near: steps from a to what is b here: 1 or 2.
+
+    Returns:
+        The two places that have changed.
+    """
+    i, j, far = one // 3, other // 3, 3 - near
+    changed = 3 * i + (one + near) % 3
+    partner = 3 * j + (other + far) % 3
+    flat[changed] ^= flat[3 * j + (other + near) % 3]
+    flat[partner] ^= flat[3 * i + (one + far) % 3]
+    return changed, partner
+
+
+@numba.njit(cache=True)
+def make_three(flat: Flat, many: int, i: int, j: int, p: int, q: int) -> bool:
+    """Two orbits become three: a b c + a' b' c' = a (b + b') c + a b' (c + c') + (a + a') b' c' modulo 2.
+
+    Args:
+        flat: with room for an orbit more.
+        many: orbits.
+        i: one orbit.
+        j: another.
+        p: where a stands in the first.
+        q: where a' stands in the second.
+
+    Returns:
+        False where two of the vectors are equal; nothing is changed then.
+    """
+    a, b, c = flat[3 * i + p], flat[3 * i + (p + 1) % 3], flat[3 * i + (p + 2) % 3]
+    d, e, f = flat[3 * j + q], flat[3 * j + (q + 1) % 3], flat[3 * j + (q + 2) % 3]
+    if a == d or b == e or c == f:
+        return False
+    flat[3 * many], flat[3 * many + 1], flat[3 * many + 2] = a, e, c ^ f
+    flat[3 * i], flat[3 * i + 1], flat[3 * i + 2] = a, b ^ e, c
+    flat[3 * j], flat[3 * j + 1], flat[3 * j + 2] = a ^ d, e, f
+    return True
 
 
 @numba.njit(cache=True)
 def _plus(flat: Flat, many: int, rng: np.random.Generator) -> bool:
-    """Two orbits become three: a b c + a' b' c' = a (b + b') c + a b' (c + c') + (a + a') b' c' modulo 2."""
     for _ in range(1000):
         i, j = int(many * rng.random()), int(many * rng.random())
         if i == j:
             continue
         p, q = int(3 * rng.random()), int(3 * rng.random())
-        a, b, c = flat[3 * i + p], flat[3 * i + (p + 1) % 3], flat[3 * i + (p + 2) % 3]
-        d, e, f = flat[3 * j + q], flat[3 * j + (q + 1) % 3], flat[3 * j + (q + 2) % 3]
-        if a == d or b == e or c == f:
-            continue
-        flat[3 * many], flat[3 * many + 1], flat[3 * many + 2] = a, e, c ^ f
-        flat[3 * i], flat[3 * i + 1], flat[3 * i + 2] = a, b ^ e, c
-        flat[3 * j], flat[3 * j + 1], flat[3 * j + 2] = a ^ d, e, f
-        return True
+        if make_three(flat, many, i, j, p, q):
+            return True
     return False
 
 
@@ -234,7 +274,7 @@ def _walk(
                 flat[:], fixed[:], sizes[:] = best, best_fixed, best_sizes
             if sizes[0] > 1 and _plus(flat, sizes[0], rng):
                 sizes[0] += 1
-            _tidy(flat, fixed, sizes)
+            tidy(flat, fixed, sizes)
             count = all_pairs(flat, 3 * sizes[0], pairs, 3)
             continue
         chosen = int(4 * count * rng.random())
@@ -243,14 +283,9 @@ def _walk(
         if coin & 1:
             one, other = other, one
         i, j = one // 3, other // 3
-        # a b c + a b' c' = a (b + b') c + a b' (c + c'), or with b and c in each other's place.
-        near, far = (1, 2) if coin & 2 else (2, 1)
-        changed = 3 * i + (one + near) % 3
-        partner = 3 * j + (other + far) % 3
-        flat[changed] ^= flat[3 * j + (other + near) % 3]
-        flat[partner] ^= flat[3 * i + (one + far) % 3]
-        if _collapsed(flat, i) or _collapsed(flat, j):
-            _tidy(flat, fixed, sizes)
+        changed, partner = flip(flat, one, other, 1 + (coin >> 1))
+        if collapsed(flat, i) or collapsed(flat, j):
+            tidy(flat, fixed, sizes)
             count = all_pairs(flat, 3 * sizes[0], pairs, 3)
             rank = 3 * sizes[0] + sizes[1]
             last_change = step

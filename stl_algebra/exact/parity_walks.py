@@ -56,7 +56,7 @@ def search_modulo_2(
     if max(tile.x_size, tile.w_size, tile.y_size) > LARGEST_VECTOR:
         raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_VECTOR}", got=str(tile))
     starts = _Starts(tile, *_known(tile, table))
-    return search_pools([Pools(starts.draw, _walked)], target_rank, steps, seed, numbers)
+    return search_pools([Pools(starts.draw)], _walked, target_rank, steps, seed, numbers)
 
 
 def _known(tile: TileFormat, table: Table) -> tuple[list[BilinearAlgorithm], list[BilinearAlgorithm]]:

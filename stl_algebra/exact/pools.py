@@ -20,10 +20,8 @@ import numpy as np
 #: times as many algorithms as one with 10,000 steps.
 _PATIENCE = (300, 1_000, 5_000, 20_000)
 _SLACK = (1, 2, 3)
-#: Algorithms of a rank before most walks begin there, which is also how many are kept.
-_POOL = 60
 #: Steps that a walk from a new start may take, in those of a later one.
-_FIRST = 5
+FIRST = 5
 
 
 class Ranked(Protocol):
@@ -61,60 +59,86 @@ class PoolAttempt(Generic[T]):
     lowest: int
 
 
+@dataclass(frozen=True, eq=False)
+class Draw(Generic[T]):
+    """Where a walk begins and how it goes.
+
+    Attributes:
+        start: where it begins.
+        goal: the rank at which it ends.
+        later: whether it is not the first from a new start.
+        plus_after, slack, seed: as `flip_graph.walk` takes them.
+        place: of the start in the pool of its rank.
+    """
+
+    start: T
+    goal: int
+    later: bool
+    plus_after: int
+    slack: int
+    seed: int
+    place: int
+
+
 @dataclass(eq=False)
 class Pools(Generic[T]):
     """The pools of one kind of starts.
 
     Attributes:
         fresh: makes a new start, and says down to which rank the first walk from it goes.
-        walk: walks from an algorithm.
+        size: algorithms of a rank that are kept.
+        ripe: algorithms of a rank before most walks begin there.
     """
 
     fresh: Callable[[np.random.Generator], tuple[T, int]]
-    walk: Walk[T]
+    size: int = 60
+    ripe: int = 60
     _pools: dict[int, list[T]] = field(default_factory=dict)
 
-    def attempt(self, target_rank: int, steps: int, rng: np.random.Generator) -> T:
-        """One walk; its outcome is put into its pool."""
+    def draw(self, target_rank: int, rng: np.random.Generator) -> Draw[T]:
+        """The next walk; nothing below `target_rank` is looked for."""
         rank = self._rank(rng)
         pool = [] if rank is None else self._pools[rank]
         place = int(rng.integers(len(pool))) if pool else 0
         start, goal = (pool[place], pool[place].rank - 1) if pool else self.fresh(rng)
-        outcome = self.walk(
+        return Draw(
             start,
-            target_rank=max(goal, target_rank),
-            steps=steps if pool else steps * _FIRST,
-            plus_after=int(rng.choice(_PATIENCE)),
-            slack=int(rng.choice(_SLACK)),
-            seed=int(rng.integers(2**31)),
+            max(goal, target_rank),
+            bool(pool),
+            _PATIENCE[int(rng.integers(len(_PATIENCE)))],
+            _SLACK[int(rng.integers(len(_SLACK)))],
+            int(rng.integers(2**31)),
+            place,
         )
-        if outcome.rank == rank:
-            # The next walk from here begins elsewhere.
-            pool[place] = outcome
-            return outcome
+
+    def keep(self, drawn: Draw[T], outcome: T, rng: np.random.Generator) -> None:
+        """Put what a walk ended with into its pool."""
         into = self._pools.setdefault(outcome.rank, [])
-        if len(into) < _POOL:
+        if drawn.later and outcome.rank == drawn.start.rank:
+            # The next walk from here begins elsewhere.
+            into[drawn.place] = outcome
+        elif len(into) < self.size:
             into.append(outcome)
         else:
-            into[int(rng.integers(_POOL))] = outcome
-        return outcome
+            into[int(rng.integers(self.size))] = outcome
 
     def _rank(self, rng: np.random.Generator) -> int | None:
         """Where a walk begins; None for a new start."""
-        full = sorted(rank for rank, pool in self._pools.items() if len(pool) == _POOL)
-        if not full:
+        ripe = sorted(rank for rank, pool in self._pools.items() if len(pool) >= self.ripe)
+        if not ripe:
             return None
         draw = rng.random()
         if draw < 0.6:
-            return full[0]
+            return ripe[0]
         if draw < 0.8:
             return min(self._pools)
         # New blood for every pool.
-        return [*full, None][int(rng.integers(len(full) + 1))]
+        return [*ripe, None][int(rng.integers(len(ripe) + 1))]
 
 
 def search_pools(
     pools: Sequence[Pools[T]],
+    walk: Walk[T],
     target_rank: int,
     steps: int,
     seed: int,
@@ -126,6 +150,7 @@ def search_pools(
 
     Args:
         pools: of different kinds of starts; they are filled.
+        walk: walks from an algorithm.
         target_rank: nothing lower is looked for.
         steps: flips per walk.
         seed: of the search.
@@ -134,6 +159,16 @@ def search_pools(
     lowest: int | None = None
     for number in count() if numbers is None else numbers:
         rng = np.random.default_rng([seed, number])
-        outcome = pools[int(rng.integers(len(pools)))].attempt(target_rank, steps, rng)
+        kind = pools[int(rng.integers(len(pools)))]
+        drawn = kind.draw(target_rank, rng)
+        outcome = walk(
+            drawn.start,
+            target_rank=drawn.goal,
+            steps=steps if drawn.later else steps * FIRST,
+            plus_after=drawn.plus_after,
+            slack=drawn.slack,
+            seed=drawn.seed,
+        )
+        kind.keep(drawn, outcome, rng)
         lowest = outcome.rank if lowest is None else min(lowest, outcome.rank)
         yield PoolAttempt(number, outcome, lowest)

@@ -112,10 +112,10 @@ def _flips_modulo_2(request: _Request) -> Iterator[Step]:
     )
 
 
-def _cyclic_flips(request: _Request) -> Iterator[Step]:
-    from stl_algebra.exact.cyclic_walks import search_invariant
+def _cyclic_flips(request: _Request, on_gpu: bool = False) -> Iterator[Step]:
+    from stl_algebra.exact.cyclic_walks import search_invariant, search_invariant_on_gpu
 
-    side = request.tile.n
+    side, walks = request.tile.n, search_invariant_on_gpu if on_gpu else search_invariant
     if request.tile != TileFormat(side, side, side):
         raise InvalidInput(
             "tile", expected="<n,n,n>, whose three sides can be rotated", got=str(request.tile),
@@ -123,7 +123,7 @@ def _cyclic_flips(request: _Request) -> Iterator[Step]:
         )  # fmt: skip
     return _lifted(
         request,
-        search_invariant(side, target_rank=request.goal, seed=request.seed, numbers=request.numbers()),
+        walks(side, target_rank=request.goal, seed=request.seed, numbers=request.numbers()),
         lambda found: (
             found.algorithm(f"cyclic flip graph walks modulo 2, seed {request.seed}"),
             found.ties(),
@@ -200,6 +200,10 @@ METHODS: dict[str, tuple[str, Callable[[_Request], Iterator[Step]]]] = {
     "cyclic-flips-modulo-2": (
         "for <n,n,n>: walks over GF(2) among what rotating the three sides leaves as it is, then lifting",
         _cyclic_flips,
+    ),
+    "cyclic-flips-gpu": (
+        "the same on a CUDA GPU, tens of thousands of walks at a time",
+        partial(_cyclic_flips, on_gpu=True),
     ),
     "least-squares": (
         "Levenberg-Marquardt from random starts, then rounded to integers or rationals",

@@ -56,6 +56,13 @@ def _store_entries(
 
 
 @triton.jit
+def _stretch(job, tiles, BLOCK_T: tl.constexpr):
+    # Tile row and first tile of the stretch that job number `job` owns: neighbours lie side by side.
+    stretches = tl.cdiv(tiles, BLOCK_T)
+    return (job // stretches).to(tl.int64), job % stretches * BLOCK_T
+
+
+@triton.jit
 def _block(job, count_i, count_j, GROUP: tl.constexpr):
     # Row and column of the block that job number `job` makes: GROUP block rows are walked together.
     first = job // (GROUP * count_j) * GROUP
@@ -121,8 +128,8 @@ def encode_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
-    tile_row = tl.program_id(0).to(tl.int64)
-    tile = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
+    tile_row, first_tile = _stretch(tl.program_id(0), tiles, BLOCK_T)
+    tile = first_tile + tl.arange(0, BLOCK_T)
     size: tl.constexpr = N * K
     for first_r in range(0, rank, BLOCK_R):
         r = first_r + tl.arange(0, BLOCK_R)
@@ -174,8 +181,8 @@ def decode_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
-    tile_row = tl.program_id(0).to(tl.int64)
-    tile = tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)
+    tile_row, first_tile = _stretch(tl.program_id(0), tiles, BLOCK_T)
+    tile = first_tile + tl.arange(0, BLOCK_T)
     size: tl.constexpr = N * M
     for first_y in tl.static_range(0, size, BLOCK_Y):
         y = first_y + tl.arange(0, BLOCK_Y)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -25,16 +26,17 @@ _memory: dict[Path, dict[str, str]] = {}
 
 def cache_file(model: str) -> Path:
     """The file for a device model ("" is the CPU) and the versions of torch and triton."""
-    # Without a cache the path is only the key of this process's memory.
-    return (cache_folder("autotune") or Path("autotune")) / _file_name(model or "cpu")
+    return _cache_file(model or "cpu", os.environ.get("STL_ALGEBRA_CACHE"))
 
 
 @cache
-def _file_name(model: str) -> str:
+def _cache_file(model: str, setting: str | None) -> Path:
+    # A layer asks in every call, so paths are put together once for each setting of the cache.
     import triton
 
     name = f"{model}-torch{torch.__version__}-triton{triton.__version__}"
-    return re.sub(r"[^\w.+-]+", "-", name) + ".json"
+    # Without a cache the path is only the key of this process's memory.
+    return (cache_folder("autotune") or Path("autotune")) / (re.sub(r"[^\w.+-]+", "-", name) + ".json")
 
 
 def known(key: str, model: str) -> str | None:

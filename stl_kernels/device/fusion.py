@@ -1,17 +1,16 @@
-"""Whether core and decode run as one kernel: a pure function of the call and of facts about the device.
+"""Whether core and decode run as one kernel: a pure function of the call and of what was measured.
 
-An order is obeyed. Without one, what was measured for the call on this device decides, else the roofline
-rule on the device's data sheet; GPUs without a sheet, and Triton's interpreter, run two kernels.
+An order is obeyed; without one, what was measured for the call on this device decides, else two kernels run.
+On an H100 two kernels are faster for each of 41 shapes at four ranks (results/gpu/one-kernel.json): one holds
+every entry of its output tiles in registers, so its blocks are small and it reads the encoded operands too
+often, which the memory traffic that it saves does not make up for.
 
-What does not belong here: measuring and remembering (`autotune`), the times behind the rule (`step_times`).
+What does not belong here: measuring and remembering (`autotune`), the roofline of both ways (`step_times`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from stl_kernels.device.peaks import gpu_of_model
-from stl_kernels.device.step_times import step_times
+from dataclasses import dataclass
 
 #: What a measurement says, as `autotune` keeps it.
 FUSED, TWO_KERNELS = "fused", "two kernels"
@@ -24,47 +23,17 @@ class DeviceFacts:
     Attributes:
         model: as the driver names the GPU; "" where there is none.
         interpreted: Triton runs its kernels in Python, whose times mean nothing.
-        full_float32: float32 products are made in full precision, outside the matrix units.
     """
 
     model: str = ""
     interpreted: bool = False
-    full_float32: bool = False
 
 
-@dataclass(frozen=True)
-class Product:
-    """Sizes of a layer call: (N, K, M), the tile's sides (n, k, m), the rank, torch's name of the dtype."""
-
-    shape: tuple[int, int, int]
-    sides: tuple[int, int, int]
-    rank: int
-    dtype: str
-
-
-def fuses(asked: bool | None, measured: str | None, product: Product, facts: DeviceFacts) -> bool:
+def fuses(asked: bool | None, measured: str | None) -> bool:
     """Whether to run core and decode as one kernel.
 
     Args:
         asked: what the call orders; None leaves it open.
         measured: `FUSED` or `TWO_KERNELS` where this call was measured on this device.
-        product: the call's sizes.
-        facts: the device's.
     """
-    if asked is not None:
-        return asked
-    if facts.interpreted:
-        return False
-    if measured is not None:
-        return measured == FUSED
-    return rule(product, facts)
-
-
-def rule(product: Product, facts: DeviceFacts) -> bool:
-    """The roofline rule on the table's data sheet for this GPU model; False for a model without one."""
-    peaks = gpu_of_model(facts.model)
-    if peaks is None:
-        return False
-    if product.dtype == "float32" and facts.full_float32 and peaks.vector is not None:
-        peaks = replace(peaks, flops={product.dtype: peaks.vector})
-    return step_times(product.shape, product.sides, product.rank, peaks, product.dtype).fusion_pays
+    return measured == FUSED if asked is None else asked

@@ -7,8 +7,8 @@ rate.
 
 Core and decode in one kernel save writing and reading the r I J products and one launch. They pay with small
 blocks of output tiles, as every entry of a tile stays in a register: the encoded operands are read
-J / BLOCK_J and I / BLOCK_I times, and the decoding, 2 r n m I J FLOP, runs outside the matrix units. The
-count is conservative: no cache serves a second reading, and nothing overlaps the decoding.
+J / BLOCK_J and I / BLOCK_I times, and the decoding, 2 r n m I J FLOP, runs outside the matrix units. This
+roofline is a bound that the kernel does not reach (`device.fusion`); the time of a call is that of two.
 
 What does not belong here: what a user passes (`speed.prediction`), devices' rates (`device.peaks`).
 """
@@ -29,7 +29,7 @@ class Prediction:
 
     Attributes:
         encode, core, decode, dense: one kernel each.
-        fused: core and decode in one kernel; infinite where no such kernel or no rate for it is known.
+        fused: the roofline of core and decode in one kernel; infinite where no rate for it is known.
         source: where the rates come from.
     """
 
@@ -42,13 +42,13 @@ class Prediction:
 
     @property
     def fusion_pays(self) -> bool:
-        """The roofline rule, whether core and decode are faster in one kernel."""
+        """Whether one kernel at its roofline would be faster than two."""
         return self.fused < self.core + self.decode
 
     @property
     def total(self) -> float:
-        """Seconds of the whole layer call, encoded weights ready, the decode fused where that pays."""
-        return self.encode + min(self.core + self.decode, self.fused)
+        """Seconds of the whole layer call, encoded weights ready, in three kernels."""
+        return self.encode + self.core + self.decode
 
     @property
     def speedup(self) -> float:

@@ -20,6 +20,9 @@ import torch
 
 from stl_kernels.device.peaks import device_name
 
+#: Seconds of work in a graph, as the host sees them, and calls at most.
+_GRAPH, _MOST_CALLS = 2e-3, 20
+
 
 def _seconds(run: Callable[[], Any], device: torch.device) -> float:
     start = time.perf_counter()
@@ -51,8 +54,8 @@ def interleaved(
     }
 
 
-def captured(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
-    """`run` as the replay of a CUDA graph, which leaves the host's part out of its time.
+def captured(run: Callable[[], Any], device: torch.device, calls: int = 1) -> Callable[[], Any]:
+    """So many calls of `run` as the replay of a CUDA graph, which leaves the host's part out of their time.
 
     Raises:
         RuntimeError: `run` does something that a graph cannot hold.
@@ -66,8 +69,31 @@ def captured(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        run()
+        for _ in range(calls):
+            run()
     return graph.replay
+
+
+def replayed(
+    runs: dict[str, Callable[[], Any]], device: torch.device, rounds: int, budget: float = float("inf")
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """As `interleaved`, from CUDA graphs, in seconds a call; and why runs that no graph can hold are missing.
+
+    A graph of a short run holds several calls: starting one and waiting for it takes as long as some kernels.
+    """
+    graphs, calls, refused = {}, {}, {}
+    for name, run in runs.items():
+        _seconds(run, device)
+        calls[name] = min(max(1, int(_GRAPH / _seconds(run, device))), _MOST_CALLS)
+        try:
+            graphs[name] = captured(run, device, calls[name])
+        except RuntimeError as error:
+            refused[name] = str(error)
+    spreads = interleaved(graphs, device, rounds, budget)
+    for name, spread in spreads.items():
+        spread |= {key: spread[key] / calls[name] for key in ("median_s", "min_s", "max_s")}
+        spread["calls"] = calls[name]
+    return spreads, refused
 
 
 def environment(device: str, command: str) -> dict[str, Any]:

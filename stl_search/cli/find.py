@@ -55,6 +55,7 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
       stl-search find 3x3x3 --rank 23 --method least-squares --budget 5m
       stl-search find 4x4x4 --symmetry rational-48 --budget 10m
       stl-search find 5x5x5 --rank 97 --method cyclic-flips-modulo-2 --afresh --budget 40m
+      stl-search find 5x5x5 --rank 96 --method cyclic-flips-gpu --afresh --budget 10m
     """
 )
 @click.argument("tile", shell_complete=tile_names)

@@ -64,7 +64,7 @@ def test_two_of_four_are_kept(shape):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_without_a_gpu_nothing_is_measured():
     with pytest.raises(Unavailable, match="nothing was measured"):
-        bench_gpu.main()
+        bench_gpu.main([])
 
 
 @pytest.mark.slow

@@ -1,8 +1,15 @@
 """Where the figures of README come from."""
 
-from tests.figures.stored import errors_of_sorted, errors_on_layers, speedup
+from tests.figures.stored import errors_of_sorted, errors_on_layers, gpu_layer, gpu_speedups, speedup
 
 README = "README.md"
+
+
+def milliseconds_of_the_host():
+    """What a small layer takes longer when it is called from Python."""
+    found = gpu_layer(1024, "stl48")
+    return 1e3 * (found["median_s"] - found["graph"]["median_s"])
+
 
 FIGURES = [
     (
@@ -25,4 +32,12 @@ FIGURES = [
         r"took 1 / ([\d.]+) of the dense product's time at 4096\^3",
         lambda: (speedup([4096] * 3),),
     ),
+    (
+        README,
+        r"rank 48 is ([\d.]+) times as fast as dense at 16384\^3 and\s+(\.\d+) times at 4096\^3",
+        lambda: gpu_speedups("stl48"),
+    ),
+    (README, r"rank 24 is ([\d.]+) and ([\d.]+) times as fast", lambda: gpu_speedups("stl24")),
+    (README, r"2:4 ([\d.]+) and ([\d.]+) times", lambda: gpu_speedups("2:4")),
+    (README, r"a layer takes the host (\.\d) ms", lambda: (milliseconds_of_the_host(),)),
 ]

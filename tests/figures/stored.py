@@ -35,6 +35,16 @@ def errors_of_sorted(source, method, ranks, which="error"):
     return tuple(found[rank] for rank in ranks)
 
 
+def gpu_layer(size, method):
+    """An entry of a square product on a GPU."""
+    return next(e for e in results("gpu/layer.json") if e["shape"] == [size] * 3 and e["method"] == method)
+
+
+def gpu_speedups(method):
+    """From CUDA graphs over the dense product, of 16384^3 and 4096^3."""
+    return tuple(gpu_layer(size, method)["graph_speedup"] for size in (16384, 4096))
+
+
 def speedup(shape):
     """Of exact tiles over the dense product on a processor."""
     return next(

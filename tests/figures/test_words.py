@@ -1,9 +1,11 @@
 """What README and the site say of measurements without a figure ("slower") holds in the results."""
 
+import pytest
+
 from stl_kernels import common_gpus, predict
 from tests.figures.of_numerics import sketched_by_aspect
 from tests.figures.pages import places
-from tests.figures.stored import results, speedup, stored
+from tests.figures.stored import gpu_layer, gpu_speedups, results, speedup, stored
 
 
 def says(page, words):
@@ -70,6 +72,35 @@ def test_exact_tiles_gain_on_some_gpus_and_lose_on_others():
     assert says("docs/will-it-help.md", "exact tiles gain on some GPUs and lose on others")
     speedups = [predict((16384, 8192, 8192), "4x4x4-r48", "bfloat16", gpu).speedup for gpu in common_gpus()]
     assert min(speedups) < 1 < max(speedups) < 4 / 3
+
+
+def test_what_is_said_of_an_h100_is_in_its_results():
+    entries = results("gpu/layer.json")
+    assert "H100" in stored("gpu/layer.json")["device"]
+    assert says("docs/will-it-help.md", "on an H100 they gained at 16,384 and broke even at 8,192")
+    assert gpu_layer(16384, "stl48")["graph_speedup"] > 1.05
+    assert gpu_layer(8192, "stl48")["graph_speedup"] == pytest.approx(1, abs=0.05)
+    assert says("docs/will-it-help.md", "24 products a tile or fewer \\| yes on an H100, and faster than 2:4")
+    for method in ("stl16", "stl24"):
+        assert gpu_speedups(method)[1] > max(1, gpu_speedups("2:4")[1])
+    assert says("docs/benchmarks.md", "64 rows are in the file: slower than dense at every rank")
+    assert all(
+        e["graph_speedup"] < 1 for e in entries if e["shape"][0] == 64 and e["method"].startswith("stl")
+    )
+    assert says("docs/benchmarks.md", "is within an eighth of these speeds")
+    assert all(
+        abs(e["predicted_over_graph_speedup"] - 1) < 1 / 8
+        for e in entries
+        if "predicted_speedup" in e and e["shape"][0] >= 4096 and min(e["shape"]) >= 1024
+    )
+
+
+def test_core_and_decode_in_one_kernel_never_paid():
+    assert says("docs/benchmarks.md", "Core and decode in one kernel never paid")
+    times = {(*e["shape"], e["method"]): e["graph"]["median_s"] for e in results("gpu/one-kernel.json")}
+    pairs = [(time, times[*key[:3], f"{key[3]} fused"]) for key, time in times.items() if key[3][-1] != "d"]
+    assert len(pairs) == 4 * 41
+    assert all(two < one for two, one in pairs)
 
 
 def test_the_start_takes_at_most_the_time_in_its_title():

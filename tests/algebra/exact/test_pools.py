@@ -30,8 +30,8 @@ def test_a_pool_is_filled_before_most_walks_begin_there():
         assert target_rank == max(start.rank - 1, 8)
         return Item(start.rank - 1) if start.rank > 10 else start
 
-    pools = Pools(lambda rng: (Item(14), 13), walk)
-    attempts = search_pools([pools], 8, 1000, 0, range(2000))
+    pools = Pools(lambda rng: (Item(14), 13))
+    attempts = search_pools([pools], walk, 8, 1000, 0, range(2000))
     lowest = [attempt.lowest for attempt in attempts]
     assert lowest == sorted(lowest, reverse=True)
     assert lowest[-1] == 10
@@ -50,10 +50,13 @@ def test_equal_outcomes_move_a_pool_on():
         rank: int
         number: int
 
-    pools = Pools(lambda rng: (Numbered(5, 0), 4), lambda start, **tuning: Numbered(5, start.number + 1))
-    for _ in search_pools([pools], 0, 10, 3, range(300)):
+    def walk(start, **tuning):
+        return Numbered(5, start.number + 1)
+
+    pools = Pools(lambda rng: (Numbered(5, 0), 4))
+    for _ in search_pools([pools], walk, 0, 10, 3, range(300)):
         pass
-    assert max(a.outcome.number for a in search_pools([pools], 0, 10, 4, range(300))) > 2
+    assert max(a.outcome.number for a in search_pools([pools], walk, 0, 10, 4, range(300))) > 2
 
 
 @pytest.mark.slow

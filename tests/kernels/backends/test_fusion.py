@@ -12,7 +12,7 @@ from stl_kernels import STLLinear, common_gpus, predict, stl_matmul
 from stl_kernels.backends.triton import TritonBackend
 from stl_kernels.contract.calls import Linear
 from stl_kernels.device.blocks import CORE_BLOCKS, entries_at_once, fused_blocks
-from stl_kernels.device.fusion import FUSED, TWO_KERNELS, DeviceFacts, Product, fuses, rule
+from stl_kernels.device.fusion import FUSED, TWO_KERNELS, DeviceFacts, fuses
 from stl_kernels.device.peaks import gpu_of_model
 from stl_kernels.device.step_times import step_times
 
@@ -25,30 +25,13 @@ needs_interpreter = pytest.mark.skipif(
 
 
 GPU = DeviceFacts(H100)
-FLAT = Product((4096, 16, 4096), (4, 4, 4), 24, "bfloat16")
-DEEP = replace(FLAT, shape=(4096, 4096, 4096))
 
 
-@pytest.mark.parametrize("product", [FLAT, DEEP], ids=["flat", "deep"])
 @pytest.mark.parametrize("measured", [None, FUSED, TWO_KERNELS])
-@pytest.mark.parametrize("facts", [GPU, DeviceFacts("", True), DeviceFacts("NVIDIA H100 PCIe")], ids=str)
-def test_orders_are_obeyed_measurements_decide_and_the_rule_is_last(product, measured, facts):
-    assert fuses(True, measured, product, facts)
-    assert not fuses(False, measured, product, facts)
-    open_choice = fuses(None, measured, product, facts)
-    if facts.interpreted:
-        assert not open_choice
-    elif measured is not None:
-        assert open_choice == (measured == FUSED)
-    else:
-        assert open_choice == (facts == GPU and product == FLAT)
-
-
-def test_full_float32_is_made_outside_the_matrix_units():
-    """So the products take longer and the decoding on the same units can hide less: another threshold."""
-    shapes = [replace(DEEP, dtype="float32", shape=(4096, inner, 4096)) for inner in range(16, 512, 16)]
-    full = [rule(product, replace(GPU, full_float32=True)) for product in shapes]
-    assert full != [rule(product, GPU) for product in shapes]
+def test_orders_are_obeyed_and_measurements_decide(measured):
+    assert fuses(True, measured)
+    assert not fuses(False, measured)
+    assert fuses(None, measured) == (measured == FUSED)
 
 
 class Watched:
@@ -105,8 +88,8 @@ def test_a_measurement_decides_and_is_kept_on_disk(winner, monkeypatch, tmp_path
     assert winner in json.loads(file.read_text()).values()
     way = "_core_decode" if winner == FUSED else "_core_then_decode"
     assert watched.linear() == [way]
-    # Another shape was not measured: the rule speaks for it, and at this size a launch is all that counts.
-    assert watched.linear(columns=10) == ["_core_decode"]
+    # Another shape was not measured.
+    assert watched.linear(columns=10) == ["_core_then_decode"]
 
 
 def test_backends_without_the_kernel_refuse():
@@ -141,7 +124,7 @@ def test_fused_time_follows_the_formula():
     assert fast.fused == pytest.approx(
         2 * rank * i * l * j / peaks.flops["bfloat16"] + 2 * rank * 16 * i * j / peaks.vector
     )
-    assert found.total == found.encode + min(found.fused, found.core + found.decode)
+    assert found.total == found.encode + found.core + found.decode
     assert step_times((8, 8, 8), (4, 4, 4), 24, replace(peaks, vector=None), "bfloat16").fused == float("inf")
 
 
