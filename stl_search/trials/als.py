@@ -24,6 +24,9 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
 
+#: Numbers of a right-hand side from which sums of whole arrays are faster than small matrix products.
+_LARGE = 4096
+
 
 @dataclass(frozen=True)
 class Target:
@@ -78,15 +81,9 @@ def right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
     """Contraction of the target with the two other factors: (B, r, size of `mode`)."""
     x, w, d = factors
     if target.inner is not None:
-        t = target.tile
-        shape = x.shape[:2]
-        xm, wm, dm = x.view(*shape, t.n, t.k), w.view(*shape, t.k, t.m), d.view(*shape, t.n, t.m)
-        if mode == 0:
-            right = dm @ wm.mT
-            return (right if target.white else right * target.inner).reshape(*shape, -1)
-        if not target.white:
-            xm = xm * target.inner
-        return (xm.mT @ dm if mode == 1 else xm @ wm).reshape(*shape, -1)
+        large = x.shape[0] * x.shape[1] * factors[mode].shape[2] >= _LARGE
+        inner = None if target.white else target.inner
+        return (_with_products_last if large else _with_products_first)(target.tile, inner, mode, factors)
     a, b, y = target.tensor.shape
     if mode == 0:
         half = (w @ target.tensor.permute(1, 0, 2).reshape(b, a * y)).view(*w.shape[:2], a, y)
@@ -95,6 +92,41 @@ def right_hand_side(target: Target, mode: int, factors: Batch) -> Tensor:
     if mode == 1:
         return (half @ d.unsqueeze(-1)).squeeze(-1)
     return (w.unsqueeze(-2) @ half).squeeze(-2)
+
+
+def _with_products_first(t: TileFormat, inner: Tensor | None, mode: int, factors: Batch) -> Tensor:
+    """`right_hand_side` by a small matrix product for each of the r products of each candidate."""
+    x, w, d = factors
+    shape = x.shape[:2]
+    xm, wm, dm = x.view(*shape, t.n, t.k), w.view(*shape, t.k, t.m), d.view(*shape, t.n, t.m)
+    if mode == 0:
+        right = dm @ wm.mT
+        return (right if inner is None else right * inner).reshape(*shape, -1)
+    if inner is not None:
+        xm = xm * inner
+    return (xm.mT @ dm if mode == 1 else xm @ wm).reshape(*shape, -1)
+
+
+def _with_products_last(t: TileFormat, inner: Tensor | None, mode: int, factors: Batch) -> Tensor:
+    """The same by sums of whole arrays with r last, as the solution of the regression has it.
+
+    Of many candidates it takes less than half the time.
+    """
+    batch, rank = factors[0].shape[:2]
+    sides = ((t.n, t.k), (t.k, t.m), (t.n, t.m))
+    xm, wm, dm = (f.mT.reshape(batch, *s, rank) for f, s in zip(factors, sides, strict=True))
+    weights = None if inner is None else inner.unsqueeze(-1)
+    if mode == 0:
+        left, right = dm, wm.transpose(1, 2)
+    else:
+        xm = xm if weights is None else xm * weights
+        left, right = (xm.transpose(1, 2), dm) if mode == 1 else (xm, wm)
+    out = xm.new_zeros(batch, left.shape[1], right.shape[2], rank)
+    for s in range(left.shape[2]):
+        out.addcmul_(left[:, :, s, None], right[:, None, s])
+    if mode == 0 and weights is not None:
+        out.mul_(weights)
+    return out.view(batch, -1, rank).mT
 
 
 def normal_matrix(target: Target, first: Tensor, second: Tensor) -> Tensor:

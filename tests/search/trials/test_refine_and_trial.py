@@ -13,7 +13,7 @@ from stl_algebra.algorithms.profile import Profile, profile_of
 from stl_algebra.algorithms.scores import amplification, nmse, rounding_constant, total
 from stl_algebra.errors import NoCandidate
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact, strassen
-from stl_search.trials.als import Target, als, from_batch, objective, to_batch
+from stl_search.trials.als import Target, als, from_batch, objective, right_hand_side, to_batch
 from stl_search.trials.prune import prune, removal_costs
 from stl_search.trials.trial import Entry, run_trial
 
@@ -63,6 +63,19 @@ def test_a_profile_is_contracted_as_any_other_colour():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 120], ids=["few", "many"])
+@pytest.mark.parametrize("colour", [None, PROFILE.colour(TILE)], ids=["white", "profile"])
+def test_right_hand_sides_are_contractions_of_the_tensor(count, colour):
+    """Few candidates and many go different ways, from factors in either order in memory."""
+    batch = to_batch(random_batch(9, count), colour)
+    target = Target.of(TILE, 0.0, colour)
+    for mode, sum_ in enumerate(("abc,zrb,zrc->zra", "abc,zra,zrc->zrb", "abc,zra,zrb->zrc")):
+        others = [f for i, f in enumerate(batch) if i != mode]
+        expected = torch.einsum(sum_, target.tensor, *others)
+        for given in (batch, tuple(f.mT.contiguous().mT for f in batch)):
+            torch.testing.assert_close(right_hand_side(target, mode, given), expected)
+
+
 def test_a_trial_on_a_profile_beats_the_white_one_there_and_says_so():
     entry = Entry(TILE, 8, family="strongest", seed=3, profile=PROFILE)
     outcome = run_trial(entry)
