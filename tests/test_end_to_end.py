@@ -12,6 +12,7 @@ from stl_search.judging.sampled import sampled_error
 from stl_search.matrices.readers import load_matrices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [48, 32])
 def test_layer_error_on_captured_layers_is_the_reported_figure(rank, tmp_path):
     algorithm = truncate(exact_algorithm(TileFormat(4, 4, 4)), rank, 1e-5)

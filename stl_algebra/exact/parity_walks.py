@@ -8,7 +8,7 @@ does not belong here: the walk itself (`flip_graph`), where a walk begins (`pool
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from stl_algebra.exact.walks import Table, compositions
 
 #: Bases that are drawn for a restriction; the one that leaves fewest products is taken.
 _DRAWS = 16
+#: Algorithms of a rank before most walks begin there: restrictions go down by the same way in many bases.
+_RIPE = 10
 #: How far above the lowest of them a start may be and still be taken.
 _NEAR = 6
 
@@ -34,7 +36,7 @@ def search_modulo_2(
     *,
     table: Table,
     target_rank: int = 0,
-    steps: int = 2_000_000,
+    steps: int = 4_000_000,
     seed: int = 0,
     numbers: Iterable[int] | None = None,
 ) -> Iterator[PoolAttempt[BilinearAlgorithm]]:
@@ -55,8 +57,11 @@ def search_modulo_2(
     """
     if max(tile.x_size, tile.w_size, tile.y_size) > LARGEST_VECTOR:
         raise InvalidInput("tile", expected=f"n*k, k*m and n*m of at most {LARGEST_VECTOR}", got=str(tile))
-    starts = _Starts(tile, *_known(tile, table))
-    return search_pools([Pools(starts.draw)], _walked, target_rank, steps, seed, numbers)
+    own, larger = _known(tile, table)
+    # Pools of their own: what begins low, and leads no lower, would crowd out the others.
+    starts = [partial(_own, own), *(partial(_restriction, tile, a) for a in larger)]
+    kinds = [Pools(start, ripe=_RIPE) for start in starts]
+    return search_pools(kinds, _walked, target_rank, steps, seed, numbers)
 
 
 def _known(tile: TileFormat, table: Table) -> tuple[list[BilinearAlgorithm], list[BilinearAlgorithm]]:
@@ -70,30 +75,25 @@ def _known(tile: TileFormat, table: Table) -> tuple[list[BilinearAlgorithm], lis
     return integers[0], integers[1]
 
 
-@dataclass(frozen=True, eq=False)
-class _Starts:
-    tile: TileFormat
-    own: list[BilinearAlgorithm]
-    larger: list[BilinearAlgorithm]
+def _own(known: list[BilinearAlgorithm], rng: np.random.Generator) -> tuple[BilinearAlgorithm, int]:
+    """One of the best, and one product less, where the first walk from it ends."""
+    least = min(a.rank for a in known)
+    near = [a for a in known if a.rank <= least + _NEAR]
+    start = near[int(rng.integers(len(near)))]
+    return start, start.rank - 1
 
-    def draw(self, rng: np.random.Generator) -> tuple[BilinearAlgorithm, int]:
-        """A start, and one product less, where the first walk from it ends."""
-        least = min(a.rank for a in self.own)
-        own = [a for a in self.own if a.rank <= least + _NEAR]
-        # An own start is the same each time, a restriction never.
-        if self.larger and rng.random() < 0.8:
-            start = self._restriction(self.larger[int(rng.integers(len(self.larger)))], rng)
-        else:
-            start = own[int(rng.integers(len(own)))]
-        return start, start.rank - 1
 
-    def _restriction(self, larger: BilinearAlgorithm, rng: np.random.Generator) -> BilinearAlgorithm:
-        sides = (larger.tile.n, larger.tile.k, larger.tile.m)
-        drawn = []
-        for _ in range(_DRAWS):
-            bases = [_change_of_basis(side, rng) for side in sides]
-            drawn.append(restrict(_parities(sandwich(larger, *bases)), self.tile))
-        return min(drawn, key=lambda a: a.rank)
+def _restriction(
+    tile: TileFormat, larger: BilinearAlgorithm, rng: np.random.Generator
+) -> tuple[BilinearAlgorithm, int]:
+    """A restriction in other bases each time, and one product less."""
+    sides = (larger.tile.n, larger.tile.k, larger.tile.m)
+    drawn = []
+    for _ in range(_DRAWS):
+        bases = [_change_of_basis(side, rng) for side in sides]
+        drawn.append(restrict(_parities(sandwich(larger, *bases)), tile))
+    start = min(drawn, key=lambda a: a.rank)
+    return start, start.rank - 1
 
 
 def _change_of_basis(side: int, rng: np.random.Generator) -> NDArray[np.float64]:

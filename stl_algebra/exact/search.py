@@ -76,7 +76,9 @@ class _Request:
         """What a walk may start from."""
         if isinstance(self.start, BilinearAlgorithm) and tile == self.tile:
             return self.start
-        return definition(tile) if self.start == "definition" else exact_algorithm(tile)
+        if self.start == "definition" or (self.start == "larger" and tile == self.tile):
+            return definition(tile)
+        return exact_algorithm(tile)
 
 
 def _flips(request: _Request) -> Iterator[Step]:
@@ -245,7 +247,8 @@ def search(
         budget: seconds after which no further walk or start begins.
         seed: of the search; the same seed gives the same steps, as far as time allows.
         start: what walks begin with: "package", all that is known; "definition", nothing that the package has
-            (which then is not returned either); or an exact algorithm of the format.
+            (which then is not returned either); "larger", all but what it has of this format; or an exact
+            algorithm of the format.
         first: number of the first walk or start, for a search that was stopped; walks modulo 2 fill their
             pools anew.
         jobs: processes; call it from a file whose own code stands under `if __name__ == "__main__":`.
@@ -261,12 +264,14 @@ def search(
     for name, value, least in (("seed", seed, 0), ("first", first, 0), ("jobs", jobs, 1)):
         if value < least:
             raise InvalidInput(name, expected=f"a number of at least {least}", got=value)
-    named = start in ("package", "definition")
+    named = start in ("package", "definition", "larger")
     if not named and not (
         isinstance(start, BilinearAlgorithm) and start.tile == tile and verify(start).exact
     ):
         raise InvalidInput(
-            "start", expected=f'"package", "definition" or an exact algorithm for {tile}', got=repr(start)
+            "start",
+            expected=f'"package", "definition", "larger" or an exact algorithm for {tile}',
+            got=repr(start),
         )
     request = _Request(tile, goal, seed, start, first)
     known = exact_algorithm(tile)

@@ -56,6 +56,7 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
       stl-search find 4x4x4 --symmetry rational-48 --budget 10m
       stl-search find 5x5x5 --rank 97 --method cyclic-flips-modulo-2 --afresh --budget 40m
       stl-search find 5x5x5 --rank 96 --method cyclic-flips-gpu --afresh --budget 10m
+      stl-search find 3x5x5 --rank 58 --method flips-modulo-2 --restrict --seed 1 --budget 16m
     """
 )
 @click.argument("tile", shell_complete=tile_names)
@@ -76,6 +77,7 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
     "--orbits", help='Sizes of its orbits, "32+16". Default: those of a named symmetry, else drawn.'
 )
 @click.option("--afresh", is_flag=True, help="Neither begin with nor give what the package has.")
+@click.option("--restrict", is_flag=True, help="The same for this format alone: begin with larger ones.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("results/exact")
 )
@@ -91,6 +93,7 @@ def find(
     symmetry: str | None,
     orbits: str | None,
     afresh: bool,
+    restrict: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
@@ -111,15 +114,19 @@ def find(
     progress_file = folder / f"{target.slug}-r{goal}-{how}-seed{seed}.json"
     done = _numbers_done(progress_file)
     if chosen is not None:
-        if source is not None or afresh or method != "flips":
-            raise InvalidInput("--symmetry", expected="no --from, --afresh or --method with it", got=symmetry)
+        if source is not None or afresh or restrict or method != "flips":
+            raise InvalidInput(
+                "--symmetry", expected="no --from, --afresh, --restrict or --method with it", got=symmetry
+            )
         from stl_algebra.families.orbits.search import search_with_symmetry
 
         steps = search_with_symmetry(
             target, goal, chosen, orbit_sizes=sizes, budget=budget, seed=seed, first=done, jobs=jobs
         )
     else:
-        start: BilinearAlgorithm | str = "definition" if afresh else "package"
+        if afresh and restrict:
+            raise InvalidInput("--restrict", expected="no --afresh with it", got="both")
+        start: BilinearAlgorithm | str = "definition" if afresh else "larger" if restrict else "package"
         if source is not None:
             start = read_encoders(source).judged.algorithm
         steps = search(

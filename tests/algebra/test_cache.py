@@ -168,6 +168,7 @@ def test_two_processes_at_once(folder):
     assert len(list(folder.iterdir())) == 60
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing_that_is_trusted(folder):
     with writer("hang", 1) as process:
         assert process.stdout.readline() == "writing\n"

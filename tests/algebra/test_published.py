@@ -35,6 +35,7 @@ def test_formats_and_ranks_are_accepted_as_they_are_spelled():
     assert encoders("3", 23) == exact_algorithm(stl_algebra.TileFormat(3, 3, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tile", "rank"), published(), ids=lambda value: str(value))
 def test_every_file_says_where_it_comes_from_and_is_certified(tile, rank):
     stored = encoders_file(tile, rank)
@@ -95,6 +96,7 @@ def test_sorted_encoders_are_there_from_16_to_the_exact_rank_and_better_with_eve
     assert totals == sorted(totals, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "most"), [(40, 0.040), (32, 0.084), (24, 0.143)])
 def test_on_held_out_rows_of_real_layers_sorted_encoders_keep_what_is_said(rank, most):
     pairs = load_matrices("minilm")
@@ -104,6 +106,7 @@ def test_on_held_out_rows_of_real_layers_sorted_encoders_keep_what_is_said(rank,
     assert np.mean(errors[0]) < np.mean(errors[1])
 
 
+@pytest.mark.slow
 def test_what_there_is_not_is_listed():
     with pytest.raises(InvalidInput, match=r"rank: expected a published rank of 4x4x4: 16, 17"):
         encoders("4x4x4", 3)

@@ -1,5 +1,7 @@
 """How the encoders for float32 alone are made, on the smallest format."""
 
+import pytest
+
 from benchmarks.float32_frontier import publish, search
 from stl_algebra.algorithms.encoders_file import load_encoders
 from stl_algebra.algorithms.scores import total
@@ -8,6 +10,7 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.published import encoders
 
 
+@pytest.mark.slow
 def test_only_what_is_better_in_float32_is_published(tmp_path, monkeypatch):
     tile = TileFormat(2, 2, 2)
     found = search(tile, 5, 6, definition(tile), "the command")

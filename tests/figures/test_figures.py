@@ -24,6 +24,7 @@ def is_shown_as(value, shown):
     return Decimal(float(value)).quantize(Decimal(1).scaleb(exponent)) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "words", "source"), FIGURES, ids=[f"{page}: {words[:30]}" for page, words, _ in FIGURES]
 )

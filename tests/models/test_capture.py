@@ -147,6 +147,7 @@ def test_t5_reads_each_window_and_writes_it(saved):
     assert any("tied to" in note and "shared" in note for note in notes["lm_head"])
 
 
+@pytest.mark.slow
 def test_gpt2_stores_its_weights_the_other_way_and_has_a_tied_head(saved):
     config = transformers.GPT2Config(vocab_size=64, n_positions=LENGTH, n_embd=16, n_layer=2, n_head=2)
     model = made(config, transformers.GPT2LMHeadModel)
@@ -163,6 +164,7 @@ def test_gpt2_stores_its_weights_the_other_way_and_has_a_tied_head(saved):
     assert "\n" not in str(long.value)
 
 
+@pytest.mark.slow
 def test_a_bf16_llama_beyond_what_float16_holds(saved):
     config = transformers.LlamaConfig(vocab_size=64, num_key_value_heads=2, **SMALL)
     model = made(config, transformers.LlamaForCausalLM)
@@ -182,6 +184,7 @@ def test_a_bf16_llama_beyond_what_float16_holds(saved):
     agrees(pairs[down], inputs_of(model, down, plain))
 
 
+@pytest.mark.slow
 def test_layers_that_are_called_several_times_count_every_call(saved):
     config = transformers.AlbertConfig(vocab_size=64, embedding_size=16, **SMALL)
     model = made(config, transformers.AlbertModel)
@@ -191,6 +194,7 @@ def test_layers_that_are_called_several_times_count_every_call(saved):
     agrees(pairs[name], inputs_of(model, name, plain))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_captured_is_left_out_and_named(saved):
     model = bert(add_cross_attention=False)
     with torch.no_grad():
@@ -203,6 +207,7 @@ def test_what_cannot_be_captured_is_left_out_and_named(saved):
     assert "encoder.layer.1.intermediate.dense" in pairs
 
 
+@pytest.mark.slow
 def test_weights_that_the_files_lack_are_not_made_up(saved):
     folder, text = saved(bert("BertForMaskedLM"))
     config = json.loads((folder / "config.json").read_text())
@@ -211,6 +216,7 @@ def test_weights_that_the_files_lack_are_not_made_up(saved):
     assert "do not hold" in report.skipped["pooler.dense"]
 
 
+@pytest.mark.slow
 def test_models_that_do_not_fit_are_refused_in_one_line(saved, tmp_path):
     pictures = transformers.ViTConfig(**SMALL, image_size=8, patch_size=4)
     folder, text = saved(made(pictures, transformers.ViTModel))

@@ -133,6 +133,7 @@ def test_useless_texts_are_named(folder, text, words):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_wrong_arguments_are_named(folder):
     assert "--out is needed" in run(*arguments(folder)).stderr
     assert "recipe" in run(*arguments(folder, "--recipe", "none", "--plan-only")).stderr

@@ -20,6 +20,7 @@ def logits(model, batch):
         return model(**batch).logits
 
 
+@pytest.mark.slow
 def test_exact_changes_rounding_only(llama, batches):
     dense = logits(llama, batches[0])
     report = convert_(llama, ConversionConfig(ratio=1.3, recipes=("exact",)), batches)
@@ -27,6 +28,7 @@ def test_exact_changes_rounding_only(llama, batches):
     assert torch.allclose(logits(llama, batches[0]), dense, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [1.3, 1.6, 2.0])
 def test_the_ratio_is_met_by_what_runs(bert, batches, ratio):
     report = convert_(bert, ConversionConfig(ratio=ratio), batches)
@@ -99,6 +101,7 @@ def test_the_same_seed_gives_the_same_model(bert, batches):
     )
 
 
+@pytest.mark.slow
 def test_overrides_and_skip(bert, batches):
     from stl_models import Override
 
@@ -145,6 +148,7 @@ def test_useless_calibration_is_named(llama, data, words):
     assert all(torch.equal(v, llama.state_dict()[k]) for k, v in before.items())
 
 
+@pytest.mark.slow
 def test_a_converted_model_is_not_converted_again(llama, batches):
     convert_(llama, ConversionConfig(ratio=1.3, recipes=("exact",)), batches)
     with pytest.raises(InvalidInput, match="converted already"):
@@ -190,6 +194,7 @@ def test_a_module_that_is_used_twice():
     assert any("more than once" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_half_precision(llama, batches):
     model = llama.to(torch.bfloat16)
     dense = logits(model, batches[0]).float()

@@ -43,6 +43,7 @@ def test_the_model_has_shared_parts():
     assert {m.recipe for m in model.modules() if isinstance(m, Composite)} >= {"shared-input"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "places",
     [{"0": "cpu", "1": "cpu"}, {"0": "cpu", "1": "disk"}, {"0": "disk", "1": "disk"}],

@@ -14,6 +14,7 @@ def pages(bert, batches, folder, **options):
     return report, html, markdown
 
 
+@pytest.mark.slow
 def test_where_every_layer_is_exact_a_line_says_so_and_no_picture_of_errors_is_shown(bert, batches, tmp_path):
     report, html, markdown = pages(bert, batches, tmp_path, ratio=1.3, recipes=("exact",))
     assert set(report.errors.values()) == {0.0}
@@ -24,6 +25,7 @@ def test_where_every_layer_is_exact_a_line_says_so_and_no_picture_of_errors_is_s
     assert "Bars: relative output error" not in html
 
 
+@pytest.mark.slow
 def test_where_a_layer_errs_its_error_is_drawn(bert, batches, tmp_path):
     report, html, markdown = pages(bert, batches, tmp_path, ratio=2.0)
     assert max(report.errors.values()) > 0
@@ -32,6 +34,7 @@ def test_where_a_layer_errs_its_error_is_drawn(bert, batches, tmp_path):
     assert "Bars: relative output error" in html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [float("nan"), 0.25])
 def test_what_was_not_measured_is_not_called_exact(bert, batches, tmp_path, missing):
     report = convert_(

@@ -76,6 +76,7 @@ def test_loading_without_the_import_fails_loudly(llama, batches, tmp_path):
     assert "mismatched" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_base_model_loads_from_a_head_models_folder(llama, batches, tmp_path):
     from transformers import AutoModel
 
@@ -141,6 +142,7 @@ def test_a_full_disk_is_named_and_finished_blocks_are_kept(llama, batches, tmp_p
     assert torch.equal(logits(load(tmp_path / "out"), batches[0]), logits(llama, batches[0]))
 
 
+@pytest.mark.slow
 def test_foreign_folders_are_refused(llama, batches, tmp_path):
     convert_(llama, CONFIG, batches)
     save(llama, tmp_path / "out")

@@ -69,6 +69,7 @@ def test_killed_at_any_moment(folder, moment):
     assert digests(folder / "model") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipes", [("exact",), ("exact", "pivoted-low-rank")])
 def test_the_time_of_a_block_is_said_before_it(llama, batches, recipes):
     said = []

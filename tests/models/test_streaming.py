@@ -81,6 +81,7 @@ def test_an_encoder_comes_out_bit_identical(bert, make_folder, monkeypatch, sens
     same_files(folder)
 
 
+@pytest.mark.slow
 def test_exact_alone_comes_out_bit_identical(llama, make_folder, monkeypatch):
     folder = make_folder(llama)
     both(folder, ConversionConfig(ratio=1.3, recipes=("exact",)), monkeypatch)
@@ -120,6 +121,7 @@ def test_scratch_files_go(llama, make_folder, tmp_path):
     assert not [p for p in (folder / "out").iterdir() if p.is_dir() or p.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_plan_reads_no_more_than_a_block(llama, make_folder):
     folder = make_folder(llama)
     opened = plan_folder(folder / "model", calibration(folder), ConversionConfig())
@@ -171,6 +173,7 @@ class Counting(Keep):
         return kept
 
 
+@pytest.mark.slow
 def test_each_stream_holds_its_states_once(llama, batches, monkeypatch):
     keep, begun = Counting(), []
     monkeypatch.setattr(streams, "keep_for", lambda _: keep)

@@ -15,6 +15,7 @@ def names_of(pairs):
     return {(*p.producers, p.consumer) for p in pairs}
 
 
+@pytest.mark.slow
 def test_llama_is_understood(llama, batches):
     structure = find_structure(llama)
     assert len(structure.linears) == 14
@@ -43,6 +44,7 @@ def test_llama_is_understood(llama, batches):
     assert torch.equal(values[0].heads.flatten(), torch.arange(48))
 
 
+@pytest.mark.slow
 def test_bert_is_understood(bert, batches):
     structure = find_structure(bert)
     assert len(structure.linears) == 12
@@ -132,6 +134,7 @@ def test_a_lazy_layer_is_named():
     assert "no weights yet" in find_structure(model).problems["0"]
 
 
+@pytest.mark.slow
 def test_the_plan_counts_from_shapes(llama, batches):
     plan = make_plan(llama, ConversionConfig(ratio=2.0, recipes=("exact", "pivoted-low-rank")), batches[0])
     totals = plan.totals()

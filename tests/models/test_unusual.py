@@ -229,6 +229,7 @@ def refused(place, words, *more):
     assert not (place / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_command_leaves_nothing_and_may_be_mended(llama, make_folder):
     place = make_folder(llama)
     refused(place, "core ratio of at most", "--ratio", "50")
@@ -240,6 +241,7 @@ def test_a_refused_command_leaves_nothing_and_may_be_mended(llama, make_folder):
     assert load(place / "out").dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_a_folder_or_a_text_that_cannot_be_used_is_refused_in_words(llama, make_folder):
     llama.config.num_hidden_layers = 3
     place = make_folder(llama)

@@ -41,6 +41,7 @@ def test_shipped_algorithms_reach_the_values_of_the_notes(sides, at_most):
     assert nmse(companion) < 1e-26
 
 
+@pytest.mark.slow
 def test_the_minimum_does_not_depend_on_the_bases_it_is_looked_for_from():
     rng = np.random.default_rng(3)
     algorithm = exact_algorithm(TileFormat(2, 3, 3))

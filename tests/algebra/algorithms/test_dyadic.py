@@ -20,6 +20,7 @@ PARENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARENTS)
 def test_companions_are_exact_and_bfloat16_holds_them(name):
     import torch

@@ -41,6 +41,7 @@ def test_large_formats_are_scored_without_their_tensor():
     assert nmse(made.flat) == pytest.approx(nmse(encoders("4x4x4", 20)), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_two_levels_improve_with_rank_and_are_what_they_say():
     found = two_levels("8x8x8")
     totals = [p.scores.total("bf16") for p in found]
@@ -58,6 +59,7 @@ def test_names_read_back():
         assert read_encoders(made.name).judged.algorithm.digest == made.flat.digest
 
 
+@pytest.mark.slow
 def test_encoders_of_a_rank_that_only_a_product_gives():
     made = encoders("8x8x8", 7 * 20)
     assert (made.tile, made.rank) == (TileFormat(8, 8, 8), 140)

@@ -3,6 +3,7 @@
 Tests that walk are slow ones: the walk is compiled first.
 """
 
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_the_table_meets_the_best_known_ranks_where_it_says_so():
     assert len(ranks) == 20
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_one_changed_entry_is_noticed(data):
@@ -196,6 +198,7 @@ def test_below_the_rank_no_start_is_solved():
         next(solve_from_random_starts(TileFormat(2, 2, 2), 7, 0))
 
 
+@pytest.mark.slow
 def test_solutions_from_random_starts_become_integers():
     """All of 40 round in the benchmark; here some of four, each of them proven."""
     solved = [o.algorithm for o in solve_from_random_starts(TileFormat(2, 2, 2), 7, 4) if o.solved]
@@ -266,8 +269,10 @@ def test_every_bundled_algorithm_says_how_another_is_found():
             continue
         assert words[words.index("--method") + 1] in METHODS
         if not any("not repeatable bit by bit" in step for step in origin.steps):
-            # Then the command makes this very algorithm: nothing of the package plays a part in it.
-            assert {"--seed", "--afresh"} <= set(words)
+            # Then the command makes this very algorithm: nothing of the package plays a part in it, or only
+            # larger formats do.
+            assert "--seed" in words
+            assert {"--afresh", "--restrict"} & set(words)
             assert origin.seed == int(words[words.index("--seed") + 1])
 
 
@@ -289,6 +294,27 @@ def test_every_method_of_search_ends_with_a_proof(tile, rank, method):
     assert found[-1].rank == rank
     assert verify(found[-1]).exact
     assert found[-1].provenance.version
+
+
+@pytest.mark.slow
+def test_a_search_from_larger_formats_takes_nothing_of_its_own(monkeypatch):
+    import stl_algebra.exact.search  # noqa: F401
+
+    asked = []
+    module = sys.modules["stl_algebra.exact.search"]
+
+    def exact_algorithm_of(tile):
+        asked.append(str(tile))
+        return exact_algorithm(tile)
+
+    monkeypatch.setattr(module, "exact_algorithm", exact_algorithm_of)
+    steps = list(search("2x2x3", 11, method="flips-modulo-2", start="larger", budget=100))
+    assert verify(steps[-1].found).exact
+    assert steps[-1].found.rank == 11
+    assert "in the package" not in steps[-1].note
+    # Once, to say that the rank is known.
+    assert asked.count("<2,2,3>") == 1
+    assert "<2,3,3>" in asked
 
 
 def test_a_search_gives_what_the_package_has_and_refuses_before_it_begins():
@@ -322,6 +348,7 @@ def test_processes_share_the_starts_and_a_stopped_search_goes_on():
     assert later.number == 7
 
 
+@pytest.mark.slow
 def test_rounding_can_be_bounded():
     solved = next(o.algorithm for o in solve_from_random_starts(TileFormat(2, 2, 2), 7, 8) if o.solved)
     assert discretise(solved, tries=2, most_solves=0, rationals=False) is None

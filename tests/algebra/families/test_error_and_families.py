@@ -49,6 +49,7 @@ def test_composed_algorithms_are_exact_and_have_the_announced_rank(sides):
     assert algorithm.rank == rank_of_exact(tile) <= tile.products
 
 
+@pytest.mark.slow
 def test_white_nmse_is_the_sampled_error_of_gaussian_tiles():
     algorithm = refit_decoder(random_algorithm(TileFormat(2, 3, 2), 8))
     rng = np.random.default_rng(1)
@@ -58,6 +59,7 @@ def test_white_nmse_is_the_sampled_error_of_gaussian_tiles():
     assert sampled == pytest.approx(nmse(algorithm), rel=0.02)
 
 
+@pytest.mark.slow
 def test_coloured_nmse_is_the_sampled_error_of_coloured_tiles():
     tile = TileFormat(2, 2, 2)
     algorithm = truncate(strassen(), 5)
@@ -205,6 +207,7 @@ def test_float_solutions_become_integers():
     assert set(np.unique(np.concatenate([f.ravel() for f in found.factors]))) <= {-1.0, 0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_no_exact_neighbour_below_the_rank():
     assert polish_to_exact(random_algorithm(TileFormat(2, 2, 2), 6)) is None
     assert discretise(random_algorithm(TileFormat(2, 2, 2), 6)) is None

@@ -159,6 +159,7 @@ def test_refinement_stays_in_the_invariant_space(text):
         assert not is_invariant(algorithm.with_factors(decode=algorithm.decode + noise), symmetry)
 
 
+@pytest.mark.slow
 def test_steps_in_a_basis_are_the_steps_of_the_reduced_problem():
     target = matmul_tensor(TileFormat(2, 2, 2))
     generator = torch.Generator().manual_seed(0)
@@ -293,6 +294,7 @@ def test_symmetric_algorithms_of_rank_23_are_found_and_rounded(spelling, positio
     pytest.fail("no start became exact and was rounded to -1, 0, 1")
 
 
+@pytest.mark.slow
 def test_the_family_says_what_it_used_and_keeps_it():
     request = Request(TileFormat(2, 2, 2), 7, parse_group("S3"), 4)
     algorithm = family("orbits").propose(request)
@@ -311,6 +313,7 @@ def test_malformed_symmetries_are_refused_in_words(bad):
         Symmetry.parse(bad)
 
 
+@pytest.mark.slow
 def test_symmetries_that_are_too_large_say_so():
     with pytest.raises(TooLarge, match="order"):
         orbit_types(Symmetry.parse("S5/2/cyclic+transpose"))

@@ -105,6 +105,7 @@ def test_ladermans_is_s4():
     assert isomorphic(found.symmetry.preserving, "C2^2")
 
 
+@pytest.mark.slow
 def test_the_48s_is_extraspecial_with_a_twisted_swap():
     found = stabiliser(encoders("4x4x4", 48))
     part = found.symmetry.preserving
@@ -126,6 +127,7 @@ def test_a_change_of_bases_does_not_change_the_stabiliser():
     assert stabiliser(moved).order == 24
 
 
+@pytest.mark.slow
 def test_products_of_algorithms_have_products_of_stabilisers():
     """S3 x S3 on both levels, the swap of the levels, and common permutations of the modes."""
     assert stabiliser(kronecker(strassen(), strassen())).order == 6 * 6 * 2 * 6
@@ -190,6 +192,7 @@ def test_strassens_algorithm_is_found_from_its_symmetry():
     assert stabiliser(step.found).order == 36
 
 
+@pytest.mark.slow
 def test_the_search_says_what_does_not_fit():
     with pytest.raises(InvalidInput, match="symmetry: expected one of <3,3,3>"):
         search_with_symmetry("3x3x3", None, "strassen")

@@ -39,6 +39,7 @@ def tables(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(spelled=spellings(100))
 def test_random_groups_from_the_grammar(tables, spelled):
@@ -192,6 +193,7 @@ def test_malformed_names_are_refused_in_one_line_of_words(name, words):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.text("CDSAQFxe:^()->,; 123abpermtlbLGH./wZVMK_XP", max_size=14))
 def test_whatever_is_typed_is_a_group_or_a_message(text):

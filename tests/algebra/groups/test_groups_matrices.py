@@ -36,6 +36,7 @@ def test_there_is_no_field_of_another_order(q):
         finite_field(q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [2, 3, 4, 5, 7, 8, 9, 11])
 def test_linear_groups_of_degree_2_have_the_classes_of_the_literature(q):
     odd = q % 2
@@ -69,6 +70,7 @@ def test_projective_special_linear_groups_are_simple(name):
     assert all(group.generated(list(c)).size == group.order for c in group.classes[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [("PSL(2,4)", "PSL(2,5)"), ("PSL(2,9)", "A6"), ("PSL(3,2)", "PSL(2,7)"), ("SL(2,8)", "PGL(2,8)"),
@@ -84,6 +86,7 @@ def test_isomorphic_constructions(one, other):
     assert isomorphic(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["AGL(2,2)", "AGL(2,3)", "ASL(2,3)", "ASL(2,4)", "AGL(3,2)", "ASL(3,2)", "AGL(1,9)"]
 )
@@ -112,6 +115,7 @@ def test_orders_and_classes_from_the_literature(name, order, classes):
     assert (group.order, len(group.classes)) == (order, classes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["PSL(2,4)", "GL(2,4)", "PGL(2,5)", "ASL(2,3)", "SD16", "M27", "S3wrC2", "C2wrA4"]
 )

@@ -60,6 +60,7 @@ def all_by_joins(group):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(spelled=spellings(36))
 def test_random_groups_have_exactly_the_subgroups_that_joins_reach(tables, spelled):

@@ -49,6 +49,7 @@ def test_the_enumeration_agrees_with_brute_force(name, tile):
     assert (answer.realised, answer.proven) == (expected, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tile"), [("C5", "2"), ("S3", "3x2x2"), ("C6", "2"), ("C2^2", "2"), ("C7", "2")]
 )
@@ -96,6 +97,7 @@ def test_subgroups_realise_formats_and_the_algorithm_is_exact(name, tile):
     assert nmse(fourier_algorithm(answer.triple)) < 1e-24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["D12", "C3xC8"])
 def test_groups_of_order_24_without_a_triple_for_three_are_proven_so(name):
     answer = realises(parse_group(name), TileFormat(3, 3, 3), use_bounds=False, nodes=500_000)
@@ -128,6 +130,7 @@ def test_symmetric_groups_with_young_subgroups(size):
     assert {len(s) for s in subgroups} == {2 if size == 2 else 12}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3])
 def test_wreath_products(n):
     """Cohn, Kleinberg, Szegedy, Umans 2005, section 2: <2n(n-1), ...> in (C_n^3)^2 : C_2 of order 2 n^6."""

@@ -76,6 +76,7 @@ def test_triton_is_among_the_cases():
     assert any(case.values[0] == "triton" for case in CASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strided", [False, True], ids=["consecutive", "strided"])
 @pytest.mark.parametrize(("backend", "dtype", "fused"), CASES_AND_FUSED)
 @pytest.mark.parametrize("size", SIZES)
@@ -194,6 +195,7 @@ def test_reference_is_the_definition(strided):
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "dtype", "fused"), CASES_AND_FUSED)
 def test_exact_algorithm_gives_the_product(backend, dtype, fused):
     generator = torch.Generator().manual_seed(1)
@@ -242,6 +244,7 @@ def test_empty_strided_poisoned_and_repeated(backend, dtype, fused, monkeypatch)
     assert torch.equal(poisoned, clean)
 
 
+@pytest.mark.slow
 def test_higher_derivatives_exist():
     floats, plain = operands((3, 5, 4), "2", 3, torch.float64, permuted=True)
     inputs = [f.requires_grad_() for f in floats]

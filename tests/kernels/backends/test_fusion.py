@@ -68,6 +68,7 @@ def call(fused=None, columns=12):
     return Linear(*(t.half() for t in tensors), columns, 2, 2, 2, None, False, fused, "triton")
 
 
+@pytest.mark.slow
 @needs_interpreter
 def test_the_interpreter_fuses_only_when_told():
     watched = Watched(DeviceFacts(interpreted=True))
@@ -77,6 +78,7 @@ def test_the_interpreter_fuses_only_when_told():
         watched.backend.tune(call())
 
 
+@pytest.mark.slow
 @needs_interpreter
 @pytest.mark.parametrize("winner", [FUSED, TWO_KERNELS])
 def test_a_measurement_decides_and_is_kept_on_disk(winner, monkeypatch, tmp_path):

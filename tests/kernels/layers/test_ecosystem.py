@@ -19,6 +19,7 @@ def layer(request):
     return STLLinear.from_linear(nn.Linear(12, 8).double(), request.param, tiling="strided")
 
 
+@pytest.mark.slow
 def test_function_transforms_see_the_layer(layer):
     x = torch.randn(5, 4, 12, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(layer, x[0])

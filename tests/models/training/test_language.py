@@ -41,6 +41,7 @@ def recipe(**changes):
     return LanguageRecipe(**fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["stl", "2:4", "lora", "dense"])
 @pytest.mark.parametrize("loss", ["next-token", "distillation"])
 def test_every_method_learns_and_leaves_the_rest(model, windows, tmp_path, method, loss):
@@ -81,6 +82,7 @@ def test_tiles_keep_a_causal_model_causal(model, windows, tmp_path):
     assert predicts_tokens(made, windows)
 
 
+@pytest.mark.slow
 def test_trained_factors_move_with_their_own_rate(model, windows, tmp_path):
     chosen = recipe(method="stl", factors="shared", rates=Rates(lr=3e-3, factor_lr=0.0))
     made = make_trainable(model, chosen, windows)

@@ -62,6 +62,7 @@ def encoder_of(name):
     return torch.tensor(as_algorithm(name).encode_w)
 
 
+@pytest.mark.slow
 def test_steps_along_the_weights_are_the_dense_layers():
     dense, reference = train_dense()
     exact, model = train_exact("weight")
@@ -85,6 +86,7 @@ class MapLayer(nn.Module):
         return (x.reshape(len(x) // n, -1) @ self.map).reshape(-1, columns) + self.bias
 
 
+@pytest.mark.slow
 def test_free_steps_move_the_map_by_the_preconditioner_and_by_nothing_else():
     """B <- B - lr A A^T (dL/dB + decay B / n): the layers' maps trained with it have the same losses."""
     free, model = train_exact("encoded")

@@ -82,6 +82,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers_bit_for_bit(data, tmp_path):
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_another_run_is_not_gone_on_with(data, tmp_path):
     short = replace(RECIPE, epochs=1)
     train_vision(short, data, tmp_path)
@@ -90,6 +91,7 @@ def test_another_run_is_not_gone_on_with(data, tmp_path):
             train_vision(replace(short, **change), data, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_a_checkpoint_is_said_and_the_last_one_kept(data, tmp_path, monkeypatch):
     before = train_vision(replace(RECIPE, epochs=1), data, tmp_path / "other")
     with pytest.raises(Killed):
@@ -124,6 +126,7 @@ def test_intervals_are_wilsons():
         assert abs(0.7 - bound) == pytest.approx(1.959964 * math.sqrt(bound * (1 - bound) / 200), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_controls_have_the_tiles_multiplications(data):
     counts = {
         linear: build(replace(RECIPE, linear=linear), data)[2]
@@ -197,6 +200,7 @@ def test_rates_rise_and_fall_to_zero():
 ARGUMENTS = ["--model", "t2t-vit-small-32", "--epochs", "1", "--batch", "16", "--warmup", "0"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_says(npz, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -31,6 +31,7 @@ def test_sizes_are_the_published_ones(name, millions, billions):
     assert taken.moved == 0
 
 
+@pytest.mark.slow
 def test_rank_24_reports_the_core_ratio_and_that_of_everything():
     model = t2t_vit("t2t-vit-7")
     with torch.no_grad():
@@ -81,6 +82,7 @@ def test_the_performer_estimates_softmax_attention():
     assert float((got - wanted).norm() / wanted.norm()) < 0.05
 
 
+@pytest.mark.slow
 def test_controls_take_the_multiplications_asked_for():
     config = MODELS["t2t-vit-small-32"]
     model = T2TViT(config)

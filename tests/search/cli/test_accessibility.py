@@ -85,6 +85,7 @@ def test_alone_it_shows_six_things_to_do_and_where_the_rest_is():
     assert max(map(len, shown.stdout.splitlines())) <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [command for _, command in TASKS])
 def test_what_it_shows_can_be_typed(command):
     """Commands that take minutes or files of the reader's are parsed to their last word."""
@@ -200,6 +201,7 @@ def test_defaults_that_are_written_twice_agree():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -239,6 +241,7 @@ def test_completion_prints_a_script_for_the_shell(shell):
     assert "stl-search" in shown
 
 
+@pytest.mark.slow
 def test_bash_completes_with_the_script(tmp_path):
     program = tmp_path / "stl-search"
     program.write_text(f"#!{sys.executable}\nfrom stl_search.cli import main\nmain()\n")
@@ -254,6 +257,7 @@ def test_bash_completes_with_the_script(tmp_path):
     assert done.stdout.split() == ["find"]
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_no_codes_and_no_bars(tmp_path):
     found = piped("find", "2", "--rank", "7", "--out", str(tmp_path), TERM="xterm-256color")
     assert not CODES.search(found.stdout + found.stderr)
@@ -271,6 +275,7 @@ def test_a_terminal_gets_bold_heads_unless_it_says_no():
     assert not CODES.search(on_a_terminal("tpp", "--census", "--order", "6", TERM="dumb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 60])
 @pytest.mark.parametrize(
     "arguments",
@@ -291,6 +296,7 @@ def test_a_narrow_screen_loses_no_figure(arguments, columns, monkeypatch):
     assert max(map(len, lines)) <= columns
 
 
+@pytest.mark.slow
 def test_columns_are_heard_in_a_pipe():
     wide, narrow = piped(*LISTING).stdout, piped(*LISTING, COLUMNS="40").stdout
     assert 60 < max(map(len, wide.splitlines())) <= 160
@@ -321,6 +327,7 @@ def test_tables_wrap_their_texts_first_and_become_lists_then():
         assert " ".join(text.split()).count("take") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [" ".join(LISTING), f"{' '.join(LISTING)} --json", "--help", ""])
 def test_a_reader_who_leaves_is_no_error(arguments):
     ours, theirs = os.pipe()

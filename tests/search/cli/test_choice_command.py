@@ -15,6 +15,7 @@ def test_without_a_device_by_error():
     assert "seconds" not in rows[0]
 
 
+@pytest.mark.slow
 def test_with_a_device_by_time_too():
     arguments = ["frontier", "--ratio", "2", "--shape", "4096x4096x4096", "--device", "h200"]
     answer = json.loads(call(*arguments, "--json").stdout)

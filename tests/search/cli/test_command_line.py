@@ -225,6 +225,7 @@ def test_verify_says_no_with_exit_code_one(tmp_path):
     assert "not exact" in outcome.output
 
 
+@pytest.mark.slow
 def test_passwords_are_not_written_or_shown(tmp_path):
     url = "postgresql://me:secret@127.0.0.1:9/x"
     assert without_password(f"--storage {url} --seed 0") == "--storage postgresql://me@127.0.0.1:9/x --seed 0"
@@ -234,6 +235,7 @@ def test_passwords_are_not_written_or_shown(tmp_path):
     assert "secret" not in (tmp_path / "run.json").read_text()
 
 
+@pytest.mark.slow
 def test_groups_and_group_print_what_they_know():
     listed = json.loads(call("groups", "--json").stdout)
     assert {"name": "Q8", "order": 8, "classes": 5, "blocks": ["R", "R", "R", "R", "H"]} in listed
@@ -298,6 +300,7 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a)[:60] for a, _ in BAD])
 def test_bad_input_gets_one_line_and_exit_code_two(arguments, words, tmp_path):
     make_bad_files(tmp_path)

@@ -12,6 +12,7 @@ from stl_algebra.exact.catalogue import best_known_ranks, exact_algorithm
 from tests.search.cli.calling import call
 
 
+@pytest.mark.slow
 def test_the_exact_table_is_verified_and_honest_about_gaps():
     data = json.loads(call("frontier", "--exact", "--json").stdout)
     known = best_known_ranks()["ranks"]

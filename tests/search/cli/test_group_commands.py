@@ -68,6 +68,7 @@ def test_wide_character_tables_are_folded(name, monkeypatch):
     assert len(heads) == len(parse_group(name).classes)
 
 
+@pytest.mark.slow
 def test_many_subgroups_are_summed_up_or_left_out():
     summed = call("group", "C2^5").output
     assert "374 subgroups in 374 classes" in summed
@@ -85,6 +86,7 @@ def test_listing_of_an_order():
         assert "--order" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_wrong_names_and_pictures_get_one_line(tmp_path):
     outcome = call("group", "s3")
     assert outcome.exit_code == 2
@@ -149,6 +151,7 @@ def test_rotation_groups_are_drawn_as_archimedean_solids(name):
     assert np.ptp(layout(group).nearness) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("html", b"<!doctype html>")]
 )

@@ -128,6 +128,7 @@ def test_a_key_too_many_or_too_few_is_not_what_a_schema_says():
             jsonschema.validate(wrong, document("verify"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code", "kind"),
     [
@@ -162,6 +163,7 @@ def test_schema_lists_what_there_is_and_says_what_there_is_not():
     assert call("schema", "export").exit_code == 2
 
 
+@pytest.mark.slow
 def test_progress_of_a_search_stays_out_of_stdout(tmp_path):
     """In a process of its own, where nothing catches what a library prints."""
     program = [sys.executable, "-c", "from stl_search.cli import main; main()"]

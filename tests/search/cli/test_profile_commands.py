@@ -33,6 +33,7 @@ def test_a_run_on_a_profile_says_so_everywhere(tmp_path):
     assert words in call("evaluate", encoders, "--matrices", tmp_path / "layer.npz").stdout
 
 
+@pytest.mark.slow
 def test_profiles_of_layers_are_measured(tmp_path):
     found = json.loads(call("profile", "--k", "2", "--out", tmp_path / "p.json", "--json").stdout)
     assert found == json.loads((tmp_path / "p.json").read_text())

@@ -11,6 +11,7 @@ from stl_algebra.published import encoders
 from tests.search.cli.calling import call
 
 
+@pytest.mark.slow
 def test_symmetry_of_the_48(tmp_path):
     data = json.loads(call("symmetry", "4x4x4-r48", "--json").stdout)
     assert data["order"] == 64
@@ -66,6 +67,7 @@ def test_find_with_a_name_and_with_a_file(tmp_path):
         (("--orbits", "6+1"), "--symmetry"),
         (("--symmetry", "strassen", "--orbits", "six"), "32+16"),
         (("--symmetry", "strassen", "--afresh"), "--afresh"),
+        (("--restrict", "--afresh"), "--restrict"),
         (("--symmetry", "laderman"), "one of <2,2,2>"),
     ],
 )

@@ -9,6 +9,7 @@ from stl_kernels import STLLinear
 from stl_search.frontier.choosing import candidates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [1.0, 1.3, 2.0, 3.9])
 def test_candidates_reach_the_ratio_one_a_format_best_first(ratio):
     found = candidates(ratio)
@@ -18,6 +19,7 @@ def test_candidates_reach_the_ratio_one_a_format_best_first(ratio):
     assert totals == sorted(totals)
 
 
+@pytest.mark.slow
 def test_names_are_taken_by_layers_and_scores_are_the_algorithms():
     for candidate in candidates(2.0):
         if max(candidate.algorithm.tile.x_size, candidate.algorithm.tile.w_size) > 64:

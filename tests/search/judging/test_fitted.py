@@ -84,6 +84,7 @@ def test_sparse_tiles_leave_the_encoded_weights_sparse_and_sparse_weights_do_not
     assert (np.abs(of_weights) > 1e-12).sum(axis=1).max() == 4
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(inner=st.integers(1, 300), outer=st.integers(1, 300), ratio=st.floats(1.0, 8.0))
 def test_the_pivoted_rank_is_the_largest_that_the_multiplications_pay_for(inner, outer, ratio):

@@ -52,6 +52,7 @@ def test_an_exact_algorithm_of_a_profile_has_no_error():
     assert sampled_error(exact, _pair(30)).nmse < 1e-24
 
 
+@pytest.mark.slow
 def test_the_closed_form_holds_for_independent_features_of_the_profile():
     rng = np.random.default_rng(0)
     scale = np.sqrt(np.repeat(PROFILE.shares, 64))

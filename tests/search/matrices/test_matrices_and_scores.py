@@ -32,6 +32,7 @@ def test_ensembles_are_reproducible_and_named(ensemble):
     assert not np.array_equal(first.x, random_pair(ensemble, 48, 4).x)
 
 
+@pytest.mark.slow
 def test_bundled_capture_holds_real_layers_of_several_shapes():
     pairs = load_matrices("minilm")
     assert len(pairs) >= 4
@@ -142,6 +143,7 @@ def test_bad_files_are_named(tmp_path):
         load_matrices("gausian")
 
 
+@pytest.mark.slow
 def test_sampled_error_agrees_with_the_closed_form_and_with_zero_for_exact_algorithms():
     pair = random_pair("gaussian", 512)
     approximate = truncate(strassen(), 5)
@@ -164,6 +166,7 @@ def test_spectral_norm(shape):
     assert spectral_norm(np.zeros(shape)) == 0
 
 
+@pytest.mark.slow
 def test_two_to_four_on_gaussian_matches_the_reference():
     """Theory notes, section 6: NMSE .132 for magnitude pruning of Gaussian W with Gaussian X."""
     pair = random_pair("gaussian", 512)

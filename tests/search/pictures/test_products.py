@@ -20,6 +20,7 @@ def dashes(axes):
     return sum(len(points.get_offsets()) for points in axes.collections)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [strassen(), laderman(), encoders("2x3x4", 20)], ids=str)
 def test_every_entry_of_the_factors_is_shown_and_negative_ones_have_a_dash(algorithm):
     panels = factors_picture(algorithm).axes
@@ -30,6 +31,7 @@ def test_every_entry_of_the_factors_is_shown_and_negative_ones_have_a_dash(algor
         assert dashes(axes) == np.count_nonzero(factor < 0)
 
 
+@pytest.mark.slow
 def test_products_stand_orbit_by_orbit():
     found = stabiliser(laderman())
     (axes,) = orbits_picture(found).axes
@@ -44,12 +46,14 @@ def test_products_stand_orbit_by_orbit():
     assert sum(w.startswith("fixed product") for w in words) == 1
 
 
+@pytest.mark.slow
 def test_the_third_matrix_is_that_of_the_transposed_product():
     found = stabiliser(encoders("2x3x4", 20))
     (axes,) = orbits_picture(found).axes
     assert {image.shape for image in images(axes)} == {(2, 3), (3, 4), (4, 2)}
 
 
+@pytest.mark.slow
 def test_the_same_picture_is_the_same_file(tmp_path):
     paths = [save_figure(factors_picture(strassen()), tmp_path / name) for name in ("a.png", "b.png")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -57,6 +61,7 @@ def test_the_same_picture_is_the_same_file(tmp_path):
         check_picture_path(tmp_path / "a.gif")
 
 
+@pytest.mark.slow
 def test_commands_draw(tmp_path):
     outcome = call("symmetry", "2x2x2-r7", "--picture", tmp_path / "orbits.svg")
     assert outcome.exit_code == 0

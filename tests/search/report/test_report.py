@@ -51,6 +51,7 @@ def test_the_winner_is_the_nearest_to_the_rank_asked_for(content):
     assert {r.ratio for r in rows if r.method == "SVD of W"} == {8 / 7}
 
 
+@pytest.mark.slow
 def test_every_file_is_written_and_says_the_same(content):
     paths = write_report(content, content.run.folder)
     assert {p.name for p in paths} == {"report.html", "report.md", "scores.csv", "frontier.png"}
@@ -66,6 +67,7 @@ def test_every_file_is_written_and_says_the_same(content):
     assert paths[3].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_page_says_where_the_winner_stands_and_what_had_no_trial(content):
     rows = [r for r in content.rows if r.ratio >= 8 / 7 or r.kind == "baseline"]
     better = {r.method for r in rows if r.kind == "baseline" and r.total < content.standing[0].encoders.total}
@@ -80,6 +82,7 @@ def test_the_page_says_where_the_winner_stands_and_what_had_no_trial(content):
         assert "+25%" in text
 
 
+@pytest.mark.slow
 def test_an_approximate_winner_is_called_so_and_nothing_else(content, tmp_path):
     approximate = Judged.of(encoders("4", 32))
     assert "rational" in approximate.verification.message
@@ -139,6 +142,7 @@ def test_figures_hold_the_numbers_of_the_table(content):
     assert [trace.z.shape for trace in heat.data] == [(16, 16)] * 3
 
 
+@pytest.mark.slow
 def test_without_pairs_only_closed_forms_are_shown(content, tmp_path):
     run = Run(tmp_path, content.run.settings, (), "", "command")
     alone = collect(run, content.winners, [], TRIALS)

@@ -205,6 +205,7 @@ def test_a_storage_away_for_good_ends_the_worker_with_one_line_and_what_it_found
     assert not list(tmp_path.glob("unsent/*.json"))
 
 
+@pytest.mark.slow
 def test_workers_name_what_they_cannot_join(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     missing = call("worker", "--storage", url, "--study", "stl-none")

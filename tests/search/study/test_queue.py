@@ -45,6 +45,8 @@ from stl_search.study.tables import ALGORITHMS, ENTRIES, FOUND, LEASE
 from stl_search.study.unsent import send, send_rest
 from stl_search.trials.trial import Outcome
 
+pytestmark = pytest.mark.slow
+
 
 def outcome(*totals):
     return Outcome((strassen(),) * len(totals), totals)

@@ -17,6 +17,8 @@ from stl_search.study.strategies.base import Record, strategy
 from stl_search.study.strategies.stride import next_arm
 from stl_search.trials.trial import Outcome
 
+pytestmark = pytest.mark.slow
+
 PLAN = Settings(("S3", "C2^2"), "2x2x2", 6, "bf16", 0, ("fourier", "orbits", "known", "random"))
 
 

@@ -19,6 +19,8 @@ from stl_search.study.watching import overview
 from stl_search.trials.trial import Outcome, run_trial
 from tests.search.cli.calling import call
 
+pytestmark = pytest.mark.slow
+
 
 def found(*totals):
     return Outcome((strassen(),) * len(totals), totals)

@@ -14,6 +14,8 @@ from stl_search.study.storage import open_storage, open_study
 from stl_search.study.work import Bounds
 from stl_search.trials.trial import Outcome
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings((), "2", 7, families=("known", "random"))
 
 

@@ -24,6 +24,7 @@ def random_algorithm(rank, seed):
     return BilinearAlgorithm(TILE, *(rng.normal(size=s) for s in ((rank, 4), (rank, 4), (4, rank))))
 
 
+@pytest.mark.slow
 def test_polish_never_makes_worse_and_ends_in_a_valley():
     target = Target.of(TILE, 1e-3)
     batch = to_batch([random_algorithm(6, seed) for seed in range(5)])
@@ -34,6 +35,7 @@ def test_polish_never_makes_worse_and_ends_in_a_valley():
     torch.testing.assert_close(objective(target, twice), objective(target, once), rtol=1e-5, atol=0)
 
 
+@pytest.mark.slow
 def test_a_descent_tells_what_it_found():
     founds = list(descend(TILE, {7: [strassen()]}, 4, "bf16", Descent(2, 3)))
     assert [f.algorithm.rank for f in founds] == [6, 5, 4]
@@ -55,6 +57,7 @@ def test_what_was_known_is_kept_where_it_is_better():
         assert f.total <= f.before * (1 + 1e-12)
 
 
+@pytest.mark.slow
 def test_without_removals_only_known_ranks_are_polished():
     known = {7: [strassen()], 5: [random_algorithm(5, 1)]}
     founds = list(descend(TILE, known, 4, "bf16", Descent(1, 0)))
@@ -71,6 +74,7 @@ def test_wrong_arguments_are_named():
         next(descend(TILE, {7: [strassen()]}, 7))
 
 
+@pytest.mark.slow
 def test_the_command_replaces_files_by_better_ones_only(tmp_path):
     arguments = ["descend", "2x2x2", "--lowest", "5", "--out", str(tmp_path), "--width", "1"]
     first = CliRunner().invoke(main, [*arguments, "--branch", "4"])

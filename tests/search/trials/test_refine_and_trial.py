@@ -173,6 +173,7 @@ def test_trial_makes_an_invariant_start_exact():
     assert winner.provenance.parameters["symmetry"].startswith("S3/")
 
 
+@pytest.mark.slow
 def test_trial_without_candidate_says_why():
     with pytest.raises(NoCandidate, match="at most"):
         run_trial(Entry("4", 32, "bf16", "fourier", "S3", 1))
@@ -188,6 +189,7 @@ def test_group_derived_encoders_reach_the_reference_at_rank_32():
     assert set(ranks[1:]) == set(range(33, rank_of_exact(TileFormat(4, 4, 4)) + 1))
 
 
+@pytest.mark.slow
 def test_a_trial_tells_its_stages():
     told = []
     outcome = run_trial(Entry("2", 5, "fp32", "known"), "", lambda *step: told.append(step))

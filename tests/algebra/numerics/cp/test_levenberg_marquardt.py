@@ -45,6 +45,7 @@ def test_strassen_rank_is_found_from_nearly_every_random_start():
     assert (rebuilt - torch.tensor(target.tolist())).abs().max() < 1e-10
 
 
+@pytest.mark.slow
 def test_starts_do_not_influence_each_other():
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 6, 5, 1)
@@ -117,6 +118,7 @@ def test_bad_arguments_are_named(change, message):
         CPOptions(damping=float("nan"))
 
 
+@pytest.mark.slow
 def test_a_schedule_is_its_stages_run_one_after_the_other():
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 7, 6, 2)

@@ -79,6 +79,7 @@ def test_linear_least_squares_is_numpys():
     assert found.x == pytest.approx(np.linalg.lstsq(MATRIX, GOAL)[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_every_kind_of_derivative_and_argument_agrees():
     t, y = torch.from_numpy(T), torch.from_numpy(-decay(np.zeros(3)))
 

@@ -118,6 +118,7 @@ def test_derivatives_that_are_not_finite_end_the_run(solver):
     )
 
 
+@pytest.mark.slow
 def test_sketch_preconditions_where_plain_conjugate_gradients_crawl():
     g = torch.Generator().manual_seed(0)
     matrix = torch.logspace(0, -3, 150).double().unsqueeze(1) * torch.randn(150, 3000, generator=g).double()

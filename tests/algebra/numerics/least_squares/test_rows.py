@@ -172,6 +172,7 @@ def test_sampling_keeps_the_intercept():
     assert np.square(stream.predict(a) - b - 10).sum() <= 1.1**2 * best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 400, 1000])
 def test_fading_rows_are_weighted_rows(size):
     forgetting = 0.98

@@ -167,11 +167,13 @@ def test_hostile_streams_stay_within_eps(kind, eps):
     assert largest_excess(kind, eps, 0, "full") <= eps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_uniform_sampling_fails_the_same_streams(kind):
     assert largest_excess(kind, 0.1, 0, "uniform") > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_sampling_without_the_residual_term_fails_the_adversary(seed):
     assert largest_excess("adaptive-targets", 0.1, seed, "no-residual") > 0.1
