@@ -81,6 +81,7 @@ def test_rank_36_in_float32_is_as_good_as_said():
     assert encoders_file("4x4x4", 36, dtype="fp32").judged().scores.total("fp32") < 0.1891
 
 
+@pytest.mark.slow
 def test_a_layer_in_float32_runs_encoders_that_amplify_without_end():
     torch.manual_seed(0)
     dense, x = torch.nn.Linear(64, 64, bias=False), torch.randn(256, 64)

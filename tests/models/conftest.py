@@ -1,10 +1,20 @@
 """Tiny random models, made here; no file and no network."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 transformers = pytest.importorskip("transformers")
+HERE = Path(__file__).parent
 WORDS = [f"word{i}" for i in range(17)]
+
+
+def pytest_collection_modifyitems(items):
+    """None of these belongs to the quick part: transformers alone loads for seconds."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

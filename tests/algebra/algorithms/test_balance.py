@@ -22,6 +22,7 @@ def test_least_amplifications_multiply():
     assert amplification(balance(two)) == pytest.approx((25 / 9) ** 2, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sides", "at_most"),
     [

@@ -145,6 +145,7 @@ def test_value_names_the_bad_factor(key, value, message):
         BilinearAlgorithm("2", **factors)
 
 
+@pytest.mark.slow
 def test_any_single_changed_entry_is_noticed():
     algorithm = definition(TileFormat(2, 2, 2))
     for key in ("encode_x", "encode_w", "decode"):

@@ -34,6 +34,7 @@ def test_companions_are_exact_and_bfloat16_holds_them(name):
     assert found.provenance.parameters[PARENT]["digest"] == parent.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARENTS)
 def test_companions_are_nearly_at_the_least_amplification(name):
     parent = PARENTS[name]
@@ -42,6 +43,7 @@ def test_companions_are_nearly_at_the_least_amplification(name):
     assert amplification(companion(parent)) < 0.75 * amplification(parent)
 
 
+@pytest.mark.slow
 def test_what_is_at_its_minimum_or_not_exact_stays_as_it_is():
     for algorithm in (encoders("4x4x4", 48), encoders("4x4x4", 32), balance(strassen())):
         companion.cache_clear()  # It remembers equal algorithms.

@@ -22,6 +22,7 @@ def test_scores_are_those_of_the_kronecker_product():
         assert (made.tile, made.rank) == (made.flat.tile, made.flat.rank)
 
 
+@pytest.mark.slow
 def test_of_approximate_parts_too():
     rough = encoders("4x4x4", 20)
     for outer, inner in ((strassen(), rough), (rough, strassen())):
@@ -35,6 +36,7 @@ def test_the_gram_form_of_the_error_is_the_tensors():
         assert 1 - 2 * overlap + power == pytest.approx(nmse(algorithm), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_large_formats_are_scored_without_their_tensor():
     # <8,8,8> and beyond: the tensor of <16,16,16> would have 2^24 entries.
     made = TwoLevel(encoders("4x4x4", 20), definition(TileFormat(4, 4, 4)))
@@ -52,6 +54,7 @@ def test_two_levels_improve_with_rank_and_are_what_they_say():
     assert found[-1].rank <= 336
 
 
+@pytest.mark.slow
 def test_names_read_back():
     for made in two_levels("4x8x4")[-3:]:
         again = two_level(made.name)

@@ -44,6 +44,7 @@ def test_placements_that_do_not_fit_are_refused():
         )
 
 
+@pytest.mark.slow
 def test_one_placement_without_signs_is_the_fourier_algorithm():
     group, tile = parse_group("S3"), TileFormat(2, 3, 2)
     triple = find_triple(group, tile, 1)

@@ -194,6 +194,7 @@ def test_unknown_family_lists_the_known_ones():
         family("fourier").propose(Request(TileFormat(2, 2, 2), 7))
 
 
+@pytest.mark.slow
 def test_float_solutions_become_integers():
     rng = np.random.default_rng(5)
     from stl_algebra import sandwich

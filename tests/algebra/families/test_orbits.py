@@ -141,6 +141,7 @@ def test_representations_of_a_dimension():
     assert count_multisets([1] * 32, 4) == len(list(representations_of_dimension(parse_group("C2^5"), 4)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["S3/2/", "S3/0+2,2,2/", "C3/0+1/cyclic+transpose"])
 def test_refinement_stays_in_the_invariant_space(text):
     symmetry = Symmetry.parse(text)
@@ -194,6 +195,7 @@ def test_simplex_algorithm_is_exact(t):
     assert verify(algorithm).ring == "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [2, 3])
 def test_simplex_algorithm_is_an_orbit_of_the_permutations_of_its_vertices(t):
     """In integers: changing bases by a permutation of e_0 = -sum e_i, e_1..e_t permutes the products."""

@@ -61,6 +61,7 @@ def test_conjugation_is_the_change_of_bases_before_and_after():
             assert np.allclose(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED_SYMMETRIES)
 def test_spellings_are_read_back(name):
     symmetry = symmetry_of(name)[0]
@@ -69,6 +70,7 @@ def test_spellings_are_read_back(name):
     assert np.allclose(again.maps, symmetry.maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED_SYMMETRIES)
 def test_the_maps_compose_as_the_table_says(name):
     action = symmetry_of(name)[0].action
@@ -91,6 +93,7 @@ def test_the_library_has_the_stabilisers_of_the_known_algorithms(name):
     assert isomorphic(found.symmetry.preserving, symmetry_of(name)[0].preserving)
 
 
+@pytest.mark.slow
 def test_strassens_is_s3_times_s3_and_so_is_winograds():
     for algorithm in (strassen(), winograd()):
         found = stabiliser(algorithm)
@@ -99,6 +102,7 @@ def test_strassens_is_s3_times_s3_and_so_is_winograds():
         assert len(found.modes) == 6
 
 
+@pytest.mark.slow
 def test_ladermans_is_s4():
     found = stabiliser(laderman())
     assert isomorphic(found.symmetry.group, "S4")
@@ -121,6 +125,7 @@ def test_the_48s_is_extraspecial_with_a_twisted_swap():
     assert found.ranks == ((1, 1, 1), (2, 2, 2))
 
 
+@pytest.mark.slow
 def test_a_change_of_bases_does_not_change_the_stabiliser():
     rng = np.random.default_rng(5)
     moved = sandwich(laderman(), *(np.eye(3) + 0.3 * rng.normal(size=(3, 3)) for _ in range(3)))
@@ -145,6 +150,7 @@ def test_what_spans_too_little_is_refused():
         stabiliser(encoders("4x4x4", 48).with_factors(encode_x=np.ones((48, 16))))
 
 
+@pytest.mark.slow
 def test_non_orthogonal_generators_find_their_bases():
     rng = np.random.default_rng(6)
     change = tuple(np.eye(3) + 0.4 * rng.normal(size=(3, 3)) for _ in range(3))

@@ -23,6 +23,7 @@ from tests.algebra.groups.group_strategies import (
 TOLERANCE = 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAME_TABLE)
 def test_every_named_group_has_the_properties_of_groups_irreps_and_fourier_bases(name):
     group = parse_group(name)
@@ -261,6 +262,7 @@ def test_tables_that_are_no_group_name_the_axiom_and_the_elements(table, message
     assert message in str(refused.value)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["C4", "C5", "S3", "Q8", "C2^3"]), st.data())
 def test_a_changed_entry_is_found_and_the_message_is_true(name, data):

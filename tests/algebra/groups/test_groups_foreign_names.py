@@ -51,6 +51,7 @@ RIGHT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelled", RIGHT)
 def test_a_spelling_names_the_right_group(spelled):
     other, order, roots = RIGHT[spelled]

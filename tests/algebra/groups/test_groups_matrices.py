@@ -105,6 +105,7 @@ def test_affine_groups_have_their_translations_as_a_minimal_normal_subgroup(name
     assert np.array_equal(np.flatnonzero(commuting), kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "order", "classes"),
     [("AGL(2,3)", 432, 11), ("ASL(2,3)", 216, 10), ("AGL(3,2)", 1344, 11), ("C2wrS3", 48, 10),

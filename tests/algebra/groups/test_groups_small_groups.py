@@ -159,6 +159,7 @@ def test_pairs_of_elements_are_as_many_as_gap_counts(order, number):
     assert (commuting, *equal, int((square[group.table] == 0).sum())) == PAIRS[order, number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(1, 61))
 def test_numbers_go_both_ways_and_each_is_checked_here(n):
     for number in known_numbers(n):
@@ -169,6 +170,7 @@ def test_numbers_go_both_ways_and_each_is_checked_here(n):
         assert checked or group.name == f"C{n}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "number"), CLASSES)
 def test_larger_groups(order, number):
     group = parse_group(f"SmallGroup({order},{number})")
@@ -187,6 +189,7 @@ def test_orders_with_one_rule_for_all_primes():
     assert small_group_number("C64") is None
 
 
+@pytest.mark.slow
 def test_most_names_of_the_list_have_a_number():
     unknown = [name for name in NAME_TABLE if small_group_number(name) is None]
     assert unknown == []

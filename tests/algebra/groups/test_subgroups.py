@@ -86,6 +86,7 @@ def test_subgroups_of_some_orders_are_those_of_all_that_have_them(name, dividing
     assert [m.tolist() for m in subgroups(group, dividing=dividing)] == expected
 
 
+@pytest.mark.slow
 def test_a_limit_stops_the_search():
     with pytest.raises(TooLarge, match="more than the limit of 100"):
         subgroups(parse_group("C2^9"), limit=100)
@@ -154,6 +155,7 @@ def test_every_group_of_order_below_32_has_a_name_and_no_two_share_one():
     assert tuple(len(types[n]) for n in range(1, 32)) == TYPES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other"),
     [("S3", "D3"), ("C6", "C2xC3"), ("A5", "PSL(2,5)"), ("Q8", "Dic2"), ("D4", "He(2)"), ("S3", "GL(2,2)"),

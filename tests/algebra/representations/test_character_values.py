@@ -44,17 +44,20 @@ def check(group):
         assert np.array_equal(multiplicities.sum(axis=1), degrees)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(spelled=spellings(80))
 def test_spellings_of_random_groups_evaluate_to_the_values(tables, spelled):
     check(parse_group(spelled[0].replace("{d}", str(tables))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in NAME_TABLE if parse_group(n).order < 33])
 def test_spellings_evaluate_to_the_values(name):
     check(parse_group(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [

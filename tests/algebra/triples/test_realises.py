@@ -84,6 +84,7 @@ def test_no_abelian_group_beats_the_definition(name):
             assert len(np.unique(products)) == tile.products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tile"),
     [("S3", "2"), ("C2xC3xC4", "2x3x4"), ("SL(2,3)", "3"), ("F21", "3"), ("A5", "4"), ("S4", "3x4x2")],
@@ -161,6 +162,7 @@ def test_wreath_products(n):
     assert Triple(group, *subsets).collisions() == 0
 
 
+@pytest.mark.slow
 def test_limits_are_said_and_not_passed_over():
     group = parse_group("C2^5")
     with pytest.raises(TooLarge, match="nodes"):

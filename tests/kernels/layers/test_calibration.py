@@ -24,6 +24,7 @@ def error(layer, linear, x):
         return float((layer(x) - wanted).square().sum() / wanted.square().sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiling", ["consecutive", "strided"])
 @pytest.mark.parametrize("sizes", [(16, 12), (15, 10)])
 def test_calibration_lowers_the_error_on_held_out_rows(tiling, sizes):
@@ -83,6 +84,7 @@ def test_bad_arguments_are_named():
         Calibrator(STLLinear.from_linear(wide, exact_algorithm(TileFormat(4, 4, 4))), wide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiling", ["consecutive", "strided"])
 def test_the_gram_domain_is_the_stacked_problem(tiling):
     """The same least squares with a row for each entry of the output tile, solved by numpy."""

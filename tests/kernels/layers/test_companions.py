@@ -25,17 +25,20 @@ def _excess(algorithm, seed=0, size=240):
     return float(errors[0] - errors[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [(3, 3, 3), (3, 4, 4), (2, 4, 4), (2, 3, 3)])
 def test_the_bfloat16_error_of_exact_layers_halves(sides):
     exact = exact_algorithm(TileFormat(*sides))
     assert _excess(companion(exact)) < _excess(exact) / 2
 
 
+@pytest.mark.slow
 def test_the_default_of_conversions_has_half_the_error_of_strassen_twice():
     """The exact <4,4,4> of plans: 48 products, A = 8, where Strassen's algorithm twice has 16."""
     assert _excess(companion(exact_algorithm(TileFormat(4, 4, 4)))) < 0.52 * _excess(encoders("4x4x4", 49))
 
 
+@pytest.mark.slow
 def test_a_published_name_gives_half_precision_the_companion_and_a_value_itself():
     exact = encoders("4x4x4", 49)
     for dtype in (torch.float16, torch.bfloat16):

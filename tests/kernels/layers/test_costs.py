@@ -29,6 +29,7 @@ def test_weights_are_those_of_the_layer(sizes):
     assert "core 2.00x" in repr(layer) or sizes == (10, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [16, 32, 49])
 def test_neighbours_are_replaced(rank):
     torch.manual_seed(0)

@@ -36,6 +36,7 @@ def test_function_transforms_see_the_layer(layer):
     torch.testing.assert_close(gradient, 2 * torch.einsum("bik,bim->km", x, x @ w))
 
 
+@pytest.mark.slow
 def test_transforms_make_no_noise_of_their_own():
     dense, x = nn.Linear(8, 8), torch.randn(4, 8)
     ours = STLLinear.from_linear(dense, EXACT)

@@ -57,6 +57,7 @@ def test_rows_at_the_mean_are_right_on_average(tiling, bias):
     assert layer.bias.requires_grad == bias
 
 
+@pytest.mark.slow
 def test_an_exact_algorithm_stays_exact():
     dense, x = _layer(), torch.randn(8, 32, dtype=torch.float64)
     layer = STLLinear.from_linear(dense, encoders("4", 49), calibration=_moments())
@@ -83,6 +84,7 @@ def _related(inner=32, rows=4000, seed=0):
     return mixed * np.geomspace(3.0, 1.0, inner)
 
 
+@pytest.mark.slow
 def test_features_that_vary_together_lose_less_in_one_tile():
     rows = _related(128)
     moments, dense = Moments.of(rows), _layer(128, 64, bias=False)

@@ -20,6 +20,7 @@ def linear(k, m, bias=True, dtype=torch.float64):
     return nn.Linear(k, m, bias, dtype=dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 5), (1, 1, 1)])
 @pytest.mark.parametrize("grouping", ["batch", "sequence", "rows"])
 @pytest.mark.parametrize("bias", [True, False])

@@ -79,6 +79,7 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch):
         peak_measurement.measure_peaks(device="abacus")
 
 
+@pytest.mark.slow
 def test_measured_peaks_are_stored_merged_and_read_by_predict(tmp_path, monkeypatch):
     monkeypatch.setenv("STL_ALGEBRA_CACHE", str(tmp_path))
     small = ((16, 32), 1 << 10)

@@ -28,6 +28,7 @@ def test_with_a_device_by_time_too():
     assert f"least error: {rows[0]['name']}" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

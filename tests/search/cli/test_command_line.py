@@ -55,6 +55,7 @@ def test_every_command_has_help_with_an_example():
             assert f"stl-search {name}" in shown.split("Example:")[1], name
 
 
+@pytest.mark.slow
 def test_tpp_says_what_is_proven():
     found = json.loads(call("tpp", "S3", "--json").stdout)
     assert (found["realised"], found["proven"], found["collisions"]) == (True, True, 0)

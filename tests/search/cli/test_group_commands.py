@@ -13,6 +13,7 @@ from stl_search.study.plan import Settings
 from tests.search.cli.calling import call
 
 
+@pytest.mark.slow
 def test_group_prints_names_subgroups_exact_characters_and_blocks():
     shown = call("group", "D5").output
     for words in ("isomorphic to: F10, C5:C2", "a of order 5, b of order 2", "8 subgroups in 4 classes"):
@@ -55,6 +56,7 @@ def test_group_as_json_has_all_of_it():
     assert [g["order"] for g in data["generators"]] == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["C32", "D31", "F42"])
 def test_wide_character_tables_are_folded(name, monkeypatch):
     from stl_search.cli import groups
@@ -76,6 +78,7 @@ def test_many_subgroups_are_summed_up_or_left_out():
     assert "Subgroups: more than 5000" in call("group", "C2^7").output
 
 
+@pytest.mark.slow
 def test_listing_of_an_order():
     rows = json.loads(call("groups", "--order", 16, "--json").stdout)
     assert len({standard_names(parse_group(r["name"])) for r in rows}) == 14
@@ -122,6 +125,7 @@ LAID_OUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAID_OUT)
 def test_layouts_put_no_two_elements_in_one_place(name):
     group = parse_group(name)

@@ -26,6 +26,7 @@ def test_symmetry_of_the_48(tmp_path):
     assert "orbits of products: 32 + 16" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "order", "name", "orbits"),
     [(strassen, 36, "S3^2", [6, 1]), (laderman, 24, "S4", [8, 6, 4, 4, 1])],
@@ -37,6 +38,7 @@ def test_symmetry_of_files(tmp_path, made, order, name, orbits):
     assert [o["size"] for o in data["orbits"]] == orbits
 
 
+@pytest.mark.slow
 def test_balance_writes_a_companion_that_names_its_parent(tmp_path):
     path = tmp_path / "balanced.safetensors"
     data = json.loads(call("balance", "4x4x4-r49", "--out", path, "--json").stdout)

@@ -31,6 +31,7 @@ def test_names_are_taken_by_layers_and_scores_are_the_algorithms():
         assert nmse(flat) == pytest.approx(candidate.scores.nmse, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [0.5, float("nan"), 1e6])
 def test_ratios_that_nothing_reaches(ratio):
     with pytest.raises(InvalidInput, match="ratio"):

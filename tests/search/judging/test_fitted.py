@@ -100,6 +100,7 @@ def test_the_pivoted_rank_is_the_largest_that_the_multiplications_pay_for(inner,
     assert fitted.pivoted_rank(inner, outer, 1.0) == min(inner, outer)
 
 
+@pytest.mark.slow
 def test_low_rank_has_an_identity_block_in_a_basis_of_pivots():
     """V = A B = (x_p + x_rest T) B': the same map in q (K - q) + q M multiplications."""
     w, moments = layer(24, 10)
@@ -124,6 +125,7 @@ def test_low_rank_is_the_best_of_its_rank_in_the_metric():
     assert cuts.cut(12) is w
 
 
+@pytest.mark.slow
 def test_exact_tiles_multiply_the_ratio_of_what_they_run():
     assert EXACT_GAIN == 64 / 48
     assert BASELINES["2:4 on exact tiles"].ratio == 2 * EXACT_GAIN
@@ -138,6 +140,7 @@ def test_exact_tiles_multiply_the_ratio_of_what_they_run():
             assert baseline_error(name, pair, EXACT_GAIN).nmse < 1e-20
 
 
+@pytest.mark.slow
 def test_exact_tiles_on_a_share_have_the_floor_for_white_matrices():
     pair = random_pair("gaussian", 256)
     for rank in (32, 16):
@@ -145,6 +148,7 @@ def test_exact_tiles_on_a_share_have_the_floor_for_white_matrices():
         assert 1 - rank / 48 - 0.06 < error < 1 - rank / 48 + 0.02
 
 
+@pytest.mark.slow
 def test_only_products_on_exact_tiles_have_a_rounding_term():
     rows = evaluate([], [random_pair("gaussian", 64)], "bf16", [2.0])
     c = rounding_constant("bf16")

@@ -129,6 +129,7 @@ def test_the_group_is_the_winners_else_that_of_the_best_trial(content):
     assert winning_group(none) is None
 
 
+@pytest.mark.slow
 def test_figures_hold_the_numbers_of_the_table(content):
     white = figures.frontier_series(content, "")
     assert [p[0] for p in white["this run"]] == sorted(8 / r for r in (7, 8))

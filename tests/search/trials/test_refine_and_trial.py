@@ -76,6 +76,7 @@ def test_right_hand_sides_are_contractions_of_the_tensor(count, colour):
             torch.testing.assert_close(right_hand_side(target, mode, given), expected)
 
 
+@pytest.mark.slow
 def test_a_trial_on_a_profile_beats_the_white_one_there_and_says_so():
     entry = Entry(TILE, 8, family="strongest", seed=3, profile=PROFILE)
     outcome = run_trial(entry)
@@ -106,6 +107,7 @@ def test_als_never_raises_the_objective_and_round_trips(colour):
     assert algorithms[0].provenance.steps[-1] == "als"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "colour", [None, PROFILE.colour(TILE), colour_of(TILE)], ids=["white", "profile", "any"]
 )
@@ -132,6 +134,7 @@ def test_removal_costs_are_upper_bounds_by_the_decoder_refit():
         assert float(costs[product]) <= rise + 1e-6
 
 
+@pytest.mark.slow
 def test_pruning_beats_random_starts_and_keeps_a_path():
     tile = TileFormat(2, 2, 2)
     target = Target.of(tile, rounding_constant("bf16"))

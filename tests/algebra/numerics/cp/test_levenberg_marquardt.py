@@ -55,6 +55,7 @@ def test_starts_do_not_influence_each_other():
         assert alone.loss[0] == pytest.approx(float(together.loss[start]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_entries_stay_and_the_anchor_pulls():
     target = matmul_tensor(TileFormat(2, 2, 2))
     factors = random_factors((4, 4, 4), 7, 2, 3)
@@ -155,6 +156,7 @@ def test_the_products_penalty_has_its_gradient_and_gauss_newton_matrix():
         torch.testing.assert_close(gradient[0], jacobian.T @ residuals(flat))
 
 
+@pytest.mark.slow
 def test_levenberg_marquardt_with_a_penalty_ends_where_the_objective_is_stationary():
     target = matmul_tensor(TileFormat(2, 2, 2))
     starts = [u / 2 for u in random_factors((4, 4, 4), 6, 3, 5)]

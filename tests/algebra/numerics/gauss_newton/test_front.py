@@ -57,6 +57,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jac", ["2-point", "3-point"])
 @pytest.mark.parametrize(("f", "x0"), CASES)
 def test_it_ends_where_scipy_ends(f, x0, jac):
@@ -73,6 +74,7 @@ def test_it_ends_where_scipy_ends(f, x0, jac):
     assert ours.njev <= ours.nfev
 
 
+@pytest.mark.slow
 def test_linear_least_squares_is_numpys():
     found = minimise_least_squares(linear, np.zeros(5), jac=lambda x: MATRIX, ftol=0, xtol=0, gtol=0)
     assert found.status == "converged_to_rounding"
@@ -142,6 +144,7 @@ def test_a_linear_problem_ends_at_rounding(dtype, solver, noise):
     assert torch.linalg.vector_norm(matrix.double() @ (found.theta - best)) <= bound * (1 + noise) * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["structured", "dense", "sketched"])
 def test_a_network_in_single_precision_ends_at_rounding(solver):
     torch.manual_seed(0)
@@ -169,6 +172,7 @@ def test_what_is_not_converged_does_not_say_so():
     assert (only.x.tolist(), only.nfev, repr(only.history)) == ([-1.2, 1.0], 1, "History(no steps)")
 
 
+@pytest.mark.slow
 def test_functions_may_reuse_their_memory():
     out = np.empty(2)
 

@@ -50,6 +50,7 @@ def rosenbrock():
     return FunctionProblem(lambda t: torch.stack([10 * (t[1] - t[0] ** 2), 1 - t[0]]), start)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [network(), network(2), Closed(), rosenbrock()])
 def test_derivatives(problem):
     theta, h = problem.start, 1e-6
@@ -84,6 +85,7 @@ def test_overparametrised_network_is_fitted_by_every_solver(solver):
     assert all(i.loss <= j.loss for i, j in zip(result.history[1:], result.history, strict=False))
 
 
+@pytest.mark.slow
 def test_every_solver_finds_the_best_rank_one_matrix_with_its_closed_form():
     losses = [
         GaussNewton(solver=solver, iterations=200).minimise(Closed()).loss
@@ -206,6 +208,7 @@ def test_preconditioner_survives_a_gram_matrix_that_rounding_made_indefinite():
     assert torch.linalg.vector_norm(residual + found.image) <= 0.02 * torch.linalg.vector_norm(residual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(SKETCHES))
 def test_sketches_are_linear_and_keep_norms_on_average(kind):
     v = torch.randn(37, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -26,6 +26,7 @@ def draw(m, d, seed=0):
     return a, a.sum(1, keepdim=True) + torch.randn(m, 1, generator=g, dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_a_journal_cut_anywhere_loses_at_most_the_last_change(tmp_path):
     a, b = draw(40, 3)
     folder = tmp_path / "stream"
@@ -131,6 +132,7 @@ def test_file_round_trip(tmp_path):
         load_least_squares(path)
 
 
+@pytest.mark.slow
 def test_the_stop_rule_waits_for_enough_rows():
     held = draw(2000, 20, 1)
     stream, rule = DynamicLeastSquares(20, deletions="none"), HeldOutStop(*held, tolerance=0.02)

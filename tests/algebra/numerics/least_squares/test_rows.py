@@ -161,6 +161,7 @@ def test_a_ridge_spares_the_intercept(deletions):
         assert [*found.x[:, 0], found.intercept[0]] == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_sampling_keeps_the_intercept():
     a, b = draw(6000, 6)
     stream = DynamicLeastSquares(6, intercept=True, deletions="none", eps=0.1)

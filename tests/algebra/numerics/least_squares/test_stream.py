@@ -49,6 +49,7 @@ def churn(stream, a, b, pairs, spikes):
 PAIRS = [1000, pytest.param(100_000, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_exact_after_insert_delete_pairs_with_spikes(pairs):
     a, b = draw(400, 48)
@@ -57,6 +58,7 @@ def test_exact_after_insert_delete_pairs_with_spikes(pairs):
     assert excess(stream.solve().x, a, b) <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", PAIRS)
 def test_exact_after_insert_delete_pairs_of_rotated_rows(pairs):
     a, b = rotated(400, 48)
@@ -89,6 +91,7 @@ def test_the_condition_that_is_resolved(deletions, resolved, reported, d):
         assert ("rank_deficient" in stream.solve().flags) == flagged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deletions", ["any", "window", "none"])
 def test_batching_does_not_matter(deletions):
     a, b = draw(700, 24, 3)
@@ -102,6 +105,7 @@ def test_batching_does_not_matter(deletions):
     assert max(float((x - answers[0]).abs().max()) for x in answers) <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -127,6 +131,7 @@ def test_saved_state_continues_bit_for_bit(settings):
     assert torch.equal(first.solve().x, second.solve().x)
 
 
+@pytest.mark.slow
 def test_sampling_keeps_little_and_stays_within_eps():
     d = 16
     a, b = draw(300 * d, d)
