@@ -7,7 +7,6 @@ table last; `--draw` only draws the figure of a results file.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from stl_algebra.published import encoders
 from stl_kernels.speed.layer_bench import Shape, bench_shape, random_encoders
 from stl_kernels.speed.peak_measurement import measure_peaks
 from stl_kernels.speed.timing import environment
+from stl_search.pictures.files import save_figure
 
 # (N, K, M), ranks (48 and 49 are exact, the others have random factors), tilings. All but "square", "tall"
 # and "one token" are layers of Llama-3.2-1B, Qwen2.5-7B and ViT-B.
@@ -71,9 +71,7 @@ def draw(results: Path) -> Path:
     axes.set_xlabel("speed relative to torch's dense layer")
     axes.set_title(f"{record['device']}, {record['date'][:10]}", fontsize=9)
     axes.legend(loc="lower right", fontsize=8)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return write_atomically(results.with_suffix(".png"), image.getvalue())
+    return save_figure(figure, results.with_suffix(".png"), dpi=120)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

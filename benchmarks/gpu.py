@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -42,10 +41,10 @@ LAYERS = (
     *((768, 768), (768, 3072), (3072, 768)),
 )
 ROWS = (64, 1024, 16384)
-# Few inner tiles, where the roofline says that core and decode in one kernel pay; they did not on an H100, at
-# any shape here (results/gpu/one-kernel.json), so larger shapes are measured with two.
-_LARGEST_ONE_KERNEL = 4096
+# Few inner tiles, where the roofline says that core and decode in one kernel pay.
 FLAT = ((16384, 64, 4096), (16384, 128, 4096), (16384, 256, 4096))
+# They did not on an H100, at any shape here (results/gpu/one-kernel.json): larger ones are measured with two.
+_LARGEST_ONE_KERNEL = 4096
 _LARGEST_ERROR = 2e-2
 _TILING = "strided"
 
@@ -191,6 +190,7 @@ def draw(results: Path) -> Path:
     """The figure of a results file, beside it: speed relative to dense, of squares and of layers' shapes."""
     from matplotlib.figure import Figure
 
+    from stl_search.pictures.files import save_figure
     from stl_search.pictures.style import PALETTE
 
     record = json.loads(results.read_text("utf-8"))
@@ -226,9 +226,7 @@ def draw(results: Path) -> Path:
     figure.axes[0].set_ylabel("speed relative to dense")
     figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{record['device']}, bfloat16, from CUDA graphs, {record['date'][:10]}", fontsize=9)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return write_atomically(results.with_suffix(".png"), image.getvalue())
+    return save_figure(figure, results.with_suffix(".png"), dpi=120)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

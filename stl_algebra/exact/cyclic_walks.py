@@ -7,7 +7,7 @@ lifting (`hensel`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import count
 
 import numpy as np
@@ -142,6 +142,6 @@ def _fresh(side: int, fixed: int, rng: np.random.Generator) -> tuple[Invariant, 
             return _with_fixed(side, *vectors), int(_TOP * side**3)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _with_fixed(side: int, *vectors: int) -> Invariant:
     return Invariant.with_fixed(side, vectors)
