@@ -21,7 +21,7 @@ import numpy as np
 _PATIENCE = (300, 1_000, 5_000, 20_000)
 _SLACK = (1, 2, 3)
 #: Steps that a walk from a new start may take, in those of a later one.
-FIRST = 5
+_FIRST = 5
 
 
 class Ranked(Protocol):
@@ -164,7 +164,7 @@ def search_pools(
         outcome = walk(
             drawn.start,
             target_rank=drawn.goal,
-            steps=steps if drawn.later else steps * FIRST,
+            steps=steps if drawn.later else steps * _FIRST,
             plus_after=drawn.plus_after,
             slack=drawn.slack,
             seed=drawn.seed,

@@ -77,7 +77,7 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
     "--orbits", help='Sizes of its orbits, "32+16". Default: those of a named symmetry, else drawn.'
 )
 @click.option("--afresh", is_flag=True, help="Neither begin with nor give what the package has.")
-@click.option("--restrict", is_flag=True, help="The same for this format alone: begin with larger ones.")
+@click.option("--restrict", is_flag=True, help="The same for this format alone: begin with others.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("results/exact")
 )

@@ -270,7 +270,7 @@ def test_every_bundled_algorithm_says_how_another_is_found():
         assert words[words.index("--method") + 1] in METHODS
         if not any("not repeatable bit by bit" in step for step in origin.steps):
             # Then the command makes this very algorithm: nothing of the package plays a part in it, or only
-            # larger formats do.
+            # other formats do, as the package has them.
             assert "--seed" in words
             assert {"--afresh", "--restrict"} & set(words)
             assert origin.seed == int(words[words.index("--seed") + 1])
