@@ -5,8 +5,8 @@ side by side. It keeps no list of equal vectors, which differ in length: it draw
 as all threads do at the same time, and flips where one was equal. A step here is such a draw, of which about
 half find no equal vector. The same arguments give the same walks on any GPU.
 
-What does not belong here: what a flip is (`cyclic_graph`), where walks begin (`pools`), the search made of
-them (`cyclic_walks`).
+What does not belong here: what a flip is (`cyclic_graph`), the search made of walks and where they begin
+(`cyclic_walks`).
 """
 
 # numba.cuda has no types that mypy would know.
@@ -20,45 +20,57 @@ from typing import Any
 import numba
 import numpy as np
 from numba import cuda
+from numpy.typing import NDArray
 
 from stl_algebra.errors import TooLarge, Unavailable
 from stl_algebra.exact.cyclic_graph import NARROW, Invariant, collapsed, flip, make_three, tidy
-from stl_algebra.exact.pools import Draw
 
 _THREADS = 128
 #: Vectors of an algorithm: a place is drawn in the lowest bits of a key, 8 of them where they do.
 _FEW, _MOST = 256, 1024
 
 
-def walk_on_gpu(drawn: Sequence[Draw[Invariant]], steps: int) -> list[Invariant]:
-    """What each of these walks ends with: as `cyclic_graph.walk`, by other random numbers.
+def walk_on_gpu(
+    starts: Sequence[Invariant],
+    *,
+    target_rank: int,
+    steps: int,
+    plus_after: int,
+    slack: int,
+    seeds: Sequence[int] | NDArray[np.int64],
+) -> list[Invariant]:
+    """What a walk from each of these ends with: as `cyclic_graph.walk`, by other random numbers.
 
     Args:
-        drawn: the walks, of one side.
+        starts: of one side.
+        target_rank: a walk stops as soon as its rank is at most this.
         steps: draws of a vector in each.
+        plus_after: draws without a lower rank after which an orbit is added.
+        slack: how many orbits above its best one a walk may go.
+        seeds: of the walks.
 
     Raises:
         Unavailable: there is no GPU that numba can use.
         TooLarge: an algorithm of more than 1024 vectors.
     """
     check_device()
-    side = drawn[0].start.side
-    capacity = max(d.start.rank // 3 + d.slack + 2 for d in drawn)
+    side = starts[0].side
+    capacity = max(start.rank for start in starts) // 3 + slack + 2
     if 3 * capacity > _MOST:
         raise TooLarge(f"walks on a GPU hold {_MOST} vectors, one of these needs {3 * capacity}")
     dtype = np.int32 if side * side <= NARROW else np.int64
-    flat = np.zeros((len(drawn), 3 * capacity), dtype)
-    fixed = np.zeros((len(drawn), capacity + max(d.start.fixed.size for d in drawn)), dtype)
-    sizes = np.zeros((len(drawn), 2), np.int64)
-    for row, d in enumerate(drawn):
-        orbits = d.start.orbits
-        flat[row, : orbits.size] = orbits.T.ravel()
-        fixed[row, : d.start.fixed.size] = d.start.fixed
-        sizes[row] = orbits.shape[1], d.start.fixed.size
-    tuning = np.array([(d.goal, d.plus_after, d.slack, _state(d.seed)) for d in drawn], np.int64)
+    flat = np.zeros((len(starts), 3 * capacity), dtype)
+    fixed = np.zeros((len(starts), capacity + max(start.fixed.size for start in starts)), dtype)
+    sizes = np.zeros((len(starts), 2), np.int64)
+    for row, start in enumerate(starts):
+        flat[row, : start.orbits.size] = start.orbits.T.ravel()
+        fixed[row, : start.fixed.size] = start.fixed
+        sizes[row] = start.orbits.shape[1], start.fixed.size
+    states = np.array([_state(int(seed)) for seed in seeds], np.int64)
     kept = [cuda.to_device(array) for array in (flat, fixed, sizes)]
     kernel = _kernel(flat.shape[1], fixed.shape[1], numba.from_dtype(np.dtype(dtype)))
-    kernel[-(-len(drawn) // _THREADS), _THREADS](*kept, cuda.to_device(tuning), steps)
+    tuning = (target_rank, np.int32(plus_after), slack)
+    kernel[-(-len(starts) // _THREADS), _THREADS](*kept, cuda.to_device(states), *tuning, steps)
     flat, fixed, sizes = (array.copy_to_host() for array in kept)
     return [
         Invariant(
@@ -87,7 +99,7 @@ def _kernel(vectors: int, most_fixed: int, dtype: Any) -> Any:
     low = (_FEW if vectors <= _FEW else _MOST) - 1
 
     @cuda.jit
-    def walks(best, best_fixed, best_sizes, tuning, steps):
+    def walks(best, best_fixed, best_sizes, states, target, plus_after, slack, steps):
         walk = cuda.grid(1)
         if walk >= best.shape[0]:
             return
@@ -97,8 +109,7 @@ def _kernel(vectors: int, most_fixed: int, dtype: Any) -> Any:
         _copy(best[walk], flat, vectors)
         _copy(best_fixed[walk], fixed, most_fixed)
         _copy(best_sizes[walk], sizes, 2)
-        target, plus_after, slack = tuning[walk, 0], np.int32(tuning[walk, 1]), tuning[walk, 2]
-        state = np.uint64(tuning[walk, 3])
+        state = np.uint64(states[walk])
         best_rank, quiet, size = 3 * sizes[0] + sizes[1], np.int32(0), np.int32(3 * sizes[0])
         for _ in range(steps):
             if best_rank <= target:

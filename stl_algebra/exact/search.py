@@ -25,8 +25,8 @@ from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.algorithms.verify import verify
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
+from stl_algebra.exact.descents import Descent, Ranked
 from stl_algebra.exact.parallel import in_parallel
-from stl_algebra.exact.pools import PoolAttempt, Ranked
 from stl_algebra.version import __version__
 
 #: Entries of a vector that a walk can hold (`flip_graph.LARGEST_VECTOR`), the limit of all methods.
@@ -135,7 +135,7 @@ def _cyclic_flips(request: _Request, on_gpu: bool = False) -> Iterator[Step]:
 
 def _lifted(
     request: _Request,
-    attempts: Iterator[PoolAttempt[T]],
+    attempts: Iterator[Descent[T]],
     unpacked: Callable[[T], tuple[BilinearAlgorithm, NDArray[np.int64] | None]],
 ) -> Iterator[Step]:
     """Steps of walks modulo 2; what is better than all that was lifted before is lifted if it can be."""
@@ -249,8 +249,7 @@ def search(
         start: what walks begin with: "package", all that is known; "definition", nothing that the package has
             (which then is not returned either); "larger", all but what it has of this format; or an exact
             algorithm of the format.
-        first: number of the first walk or start, for a search that was stopped; walks modulo 2 fill their
-            pools anew.
+        first: number of the first walk or start, for a search that was stopped.
         jobs: processes; call it from a file whose own code stands under `if __name__ == "__main__":`.
 
     Raises:

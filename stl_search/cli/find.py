@@ -47,16 +47,14 @@ _METHODS_HELP = "\n".join(f"    {name:<23}{line}" for name, (line, _) in METHODS
     ...             a group with representations, "S3/2/cyclic", or a file: the symmetries of its algorithm
 
     What is better than the start is saved at once, and so are solutions that are exact in floats only. A
-    search that was stopped goes on with its next walk or start when the same command is given again; walks
-    modulo 2 then fill their pools anew.
+    search that was stopped goes on with its next walk or start when the same command is given again.
 
     \b
     Example:
       stl-search find 3x3x3 --rank 23 --method least-squares --budget 5m
       stl-search find 4x4x4 --symmetry rational-48 --budget 10m
-      stl-search find 5x5x5 --rank 97 --method cyclic-flips-modulo-2 --afresh --budget 40m
-      stl-search find 5x5x5 --rank 96 --method cyclic-flips-gpu --afresh --budget 10m
-      stl-search find 3x5x5 --rank 58 --method flips-modulo-2 --restrict --seed 1 --budget 16m
+      stl-search find 5x5x5 --rank 93 --method cyclic-flips-modulo-2 --afresh --budget 30m
+      stl-search find 4x5x5 --rank 76 --method flips-modulo-2 --restrict --seed 1 --budget 16m
     """
 )
 @click.argument("tile", shell_complete=tile_names)
