@@ -94,7 +94,7 @@ def laderman() -> BilinearAlgorithm:
 NAMED = {"strassen": strassen, "winograd": winograd, "laderman": laderman}
 
 #: Largest side of the formats in `table`.
-LARGEST_SIDE = 5
+LARGEST_SIDE = 6
 
 _DATA = Path(__file__).parents[1] / "data"
 

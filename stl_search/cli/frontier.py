@@ -26,7 +26,7 @@ _ORIGINS = {
 
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--exact", is_flag=True, help="Instead: exact algorithms of all formats up to 5, verified.")
+@click.option("--exact", is_flag=True, help="Instead: exact algorithms of all formats up to 6, verified.")
 @click.option(
     "--into", type=click.Path(path_type=Path, file_okay=False),
     help="Also copy what is better than this folder's files into it, and nothing else.",
@@ -160,7 +160,7 @@ def _canonical(groups: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _print_exact_table(as_json: bool) -> None:
-    """The exact algorithms of all formats up to 5 beside the best known ranks."""
+    """The exact algorithms of all formats up to 6 beside the best known ranks."""
     from stl_algebra.exact.catalogue import best_known_ranks
     from stl_search.frontier.exact_table import exact_table_rows
 
