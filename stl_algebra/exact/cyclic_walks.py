@@ -53,7 +53,7 @@ def search_invariant(
         walk,
         target_rank=target_rank,
         steps=steps,
-        plus_after=_PLUS_AFTER,
+        plus_after=[_PLUS_AFTER],
         seed=seed,
         numbers=numbers,
     )

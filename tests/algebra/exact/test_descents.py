@@ -22,8 +22,8 @@ class Item:
     walks: int = 0
 
 
-def descents(walk, target, numbers, starts=(lambda rng: Item(14),)):
-    tuning = {"steps": 1000, "plus_after": 10, "seed": 0}
+def descents(walk, target, numbers, starts=(lambda rng: Item(14),), plus_after=(10,)):
+    tuning = {"steps": 1000, "plus_after": plus_after, "seed": 0}
     return list(search_by_descents(starts, walk, target_rank=target, numbers=numbers, **tuning))
 
 
@@ -52,6 +52,17 @@ def test_the_lowest_of_a_search_only_falls():
     # Whoever makes it, a descent is the same.
     some = descents(walk, 2, [7, 3], [lambda rng: Item(9), lambda rng: Item(int(rng.integers(7, 12)))])
     assert [d.outcome for d in some] == [found[7].outcome, found[3].outcome]
+
+
+def test_walks_that_add_a_product_sooner_end_sooner():
+    asked = set()
+
+    def walk(start, *, steps, plus_after, **tuning):
+        asked.add((steps, plus_after))
+        return start
+
+    descents(walk, 2, range(30), plus_after=(10, 200))
+    assert asked == {(50, 10), (1000, 200)}
 
 
 @pytest.mark.slow
