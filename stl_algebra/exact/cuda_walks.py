@@ -26,6 +26,8 @@ from stl_algebra.errors import TooLarge, Unavailable
 from stl_algebra.exact.cyclic_graph import NARROW, Invariant, collapsed, flip, make_three, tidy
 
 _THREADS = 128
+#: Sizes of a thread's memory are multiples of it.
+_GRAIN = 16
 #: Vectors of an algorithm: a place is drawn in the lowest bits of a key, 8 of them where they do.
 _FEW, _MOST = 256, 1024
 
@@ -55,12 +57,13 @@ def walk_on_gpu(
     """
     check_device()
     side = starts[0].side
-    capacity = max(start.rank for start in starts) // 3 + slack + 2
+    capacity = _ample(max(start.rank for start in starts) // 3 + slack + 2)
     if 3 * capacity > _MOST:
         raise TooLarge(f"walks on a GPU hold {_MOST} vectors, one of these needs {3 * capacity}")
     dtype = np.int32 if side * side <= NARROW else np.int64
     flat = np.zeros((len(starts), 3 * capacity), dtype)
-    fixed = np.zeros((len(starts), capacity + max(start.fixed.size for start in starts)), dtype)
+    most_fixed = _ample(capacity + max(start.fixed.size for start in starts))
+    fixed = np.zeros((len(starts), most_fixed), dtype)
     sizes = np.zeros((len(starts), 2), np.int64)
     for row, start in enumerate(starts):
         flat[row, : start.orbits.size] = start.orbits.T.ravel()
@@ -80,6 +83,11 @@ def walk_on_gpu(
         )
         for row, (many, f) in enumerate(sizes.tolist())
     ]
+
+
+def _ample(size: int) -> int:
+    """At least as much: kernels are compiled for sizes, and few should differ."""
+    return -(-size // _GRAIN) * _GRAIN
 
 
 def _state(seed: int) -> int:

@@ -108,7 +108,10 @@ def find(
     elif sizes:
         raise InvalidInput("--orbits", expected="a --symmetry with it", got=orbits)
     goal = rank_to_reach(target, rank)
-    how = method if chosen is None else f"symmetry-{sha256(f'{chosen} {sizes}'.encode()).hexdigest()[:8]}"
+    start, begins = _start(source, afresh, restrict)
+    how = method + begins
+    if chosen is not None:
+        how = f"symmetry-{sha256(f'{chosen} {sizes}'.encode()).hexdigest()[:8]}"
     progress_file = folder / f"{target.slug}-r{goal}-{how}-seed{seed}.json"
     done = _numbers_done(progress_file)
     if chosen is not None:
@@ -122,11 +125,6 @@ def find(
             target, goal, chosen, orbit_sizes=sizes, budget=budget, seed=seed, first=done, jobs=jobs
         )
     else:
-        if afresh and restrict:
-            raise InvalidInput("--restrict", expected="no --afresh with it", got="both")
-        start: BilinearAlgorithm | str = "definition" if afresh else "larger" if restrict else "package"
-        if source is not None:
-            start = read_encoders(source).judged.algorithm
         steps = search(
             target, rank, method=method, budget=budget, seed=seed, start=start, first=done, jobs=jobs
         )
@@ -163,6 +161,18 @@ def find(
         out.print(f"{target} rank {found.rank}: {judged.verification.message}; {path}", soft_wrap=True)
     if found.rank > goal:
         raise SystemExit(1)
+
+
+def _start(source: Path | None, afresh: bool, restrict: bool) -> tuple[BilinearAlgorithm | str, str]:
+    """What walks begin with, and what sets the searches that begin elsewhere apart in the name of a file."""
+    asked = {"--from": source is not None, "--afresh": afresh, "--restrict": restrict}
+    given = [name for name, is_given in asked.items() if is_given]
+    if len(given) > 1:
+        raise InvalidInput(given[-1], expected=f"no {given[0]} with it", got="both")
+    if source is not None:
+        algorithm = read_encoders(source).judged.algorithm
+        return algorithm, f"-from-{algorithm.digest[:8]}"
+    return ("definition", "-afresh") if afresh else ("larger", "-restrict") if restrict else ("package", "")
 
 
 def _sizes(orbits: str | None) -> tuple[int, ...]:

@@ -70,23 +70,29 @@ def step(model, x):
     optimizer.step()
 
 
+def train(rank):
+    alone = converted()
+    together = copy.deepcopy(alone)
+    mesh = init_device_mesh("cpu", (2,))
+    for block in together:
+        fully_shard(block, mesh=mesh)
+    fully_shard(together, mesh=mesh)
+    torch.manual_seed(1)
+    x = torch.randn(8, 6, 24)
+    step(alone, x)
+    step(together, x[4 * rank : 4 * rank + 4])
+    for (name, expected), parameter in zip(alone.named_parameters(), together.parameters(), strict=True):
+        value = parameter.full_tensor().detach()
+        torch.testing.assert_close(value, expected.detach(), msg=lambda m, n=name: f"{n}: {m}")
+
+
 def work(rank, store):
     # A file and not a port: a port that was free a moment ago may be taken by another test process.
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     try:
-        alone = converted()
-        together = copy.deepcopy(alone)
-        mesh = init_device_mesh("cpu", (2,))
-        for block in together:
-            fully_shard(block, mesh=mesh)
-        fully_shard(together, mesh=mesh)
-        torch.manual_seed(1)
-        x = torch.randn(8, 6, 24)
-        step(alone, x)
-        step(together, x[4 * rank : 4 * rank + 4])
-        for (name, expected), parameter in zip(alone.named_parameters(), together.parameters(), strict=True):
-            value = parameter.full_tensor().detach()
-            torch.testing.assert_close(value, expected.detach(), msg=lambda m, n=name: f"{n}: {m}")
+        # What holds the group is gone when it is destroyed; freed after it, it may hang.
+        train(rank)
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

@@ -27,24 +27,30 @@ def step(model, x):
     optimizer.step()
 
 
+def train(rank, kind):
+    torch.manual_seed(1)
+    x = torch.randn(8, 8)
+    alone = make_layer()
+    together = copy.deepcopy(alone)
+    step(alone, x)
+    mine = x[4 * rank : 4 * rank + 4]
+    if kind == "ddp":
+        model = DistributedDataParallel(together)
+    else:
+        model = fully_shard(together, mesh=init_device_mesh("cpu", (2,)))
+    step(model, mine)
+    for (name, expected), parameter in zip(alone.named_parameters(), together.parameters(), strict=True):
+        value = parameter.full_tensor() if kind == "fsdp2" else parameter
+        torch.testing.assert_close(value.detach(), expected.detach(), msg=lambda m, n=name: f"{n}: {m}")
+
+
 def work(rank, store, kind):
     # A file and not a port: a port that was free a moment ago may be taken by another test process.
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     try:
-        torch.manual_seed(1)
-        x = torch.randn(8, 8)
-        alone = make_layer()
-        together = copy.deepcopy(alone)
-        step(alone, x)
-        mine = x[4 * rank : 4 * rank + 4]
-        if kind == "ddp":
-            model = DistributedDataParallel(together)
-        else:
-            model = fully_shard(together, mesh=init_device_mesh("cpu", (2,)))
-        step(model, mine)
-        for (name, expected), parameter in zip(alone.named_parameters(), together.parameters(), strict=True):
-            value = parameter.full_tensor() if kind == "fsdp2" else parameter
-            torch.testing.assert_close(value.detach(), expected.detach(), msg=lambda m, n=name: f"{n}: {m}")
+        # What holds the group is gone when it is destroyed: freed after it, it hangs once in thirty times.
+        train(rank, kind)
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

@@ -48,6 +48,16 @@ def test_find_gives_what_the_package_has(tmp_path):
 
 
 @pytest.mark.slow
+def test_searches_that_begin_elsewhere_are_others(tmp_path):
+    for more in ((), ("--afresh",), ("--restrict",), ("--from", "2x2x2-r7")):
+        call("find", "2", "--rank", 6, "--budget", "0.1s", "--out", tmp_path, *more)
+    digest = exact_algorithm("2x2x2").digest[:8]
+    assert {path.name.removeprefix("2x2x2-r6-flips") for path in tmp_path.glob("*.json")} == {
+        "-seed0.json", "-afresh-seed0.json", "-restrict-seed0.json", f"-from-{digest}-seed0.json"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
 def test_find_that_does_not_reach_the_rank_says_so(tmp_path):
     outcome = call("find", "2", "--rank", 6, "--budget", "1s", "--out", tmp_path)
     assert outcome.exit_code == 1
@@ -69,6 +79,8 @@ def test_find_that_does_not_reach_the_rank_says_so(tmp_path):
         (("find", "2", "--budget", "never"), "budget"),
         (("find", "2", "--method", "magic"), "method"),
         (("find", "2", "--seed", "-1"), "seed"),
+        (("find", "2x2x3", "--afresh", "--restrict"), "no --afresh"),
+        (("find", "2", "--from", "2x2x2-r7", "--afresh"), "no --from"),
         (("frontier", "--exact", "results"), "folder"),
     ],
 )
