@@ -249,7 +249,7 @@ def search(
         start: what walks begin with: "package", all that is known; "definition", nothing that the package has
             (which then is not returned either); "larger", all but what it has of this format; or an exact
             algorithm of the format.
-        first: number of the first walk or start, for a search that was stopped.
+        first: number of the first walk or start, for a search that was stopped; on a GPU descents begin anew.
         jobs: processes; call it from a file whose own code stands under `if __name__ == "__main__":`.
 
     Raises:
