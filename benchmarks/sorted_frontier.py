@@ -1,8 +1,9 @@
-"""Make the published frontier of <4,4,4> for sorted features: starts pruned, then one descent of their best.
+"""Make the published frontier of a format for sorted features: starts pruned, then a descent of their best.
 
-`python -m benchmarks.sorted_frontier --starts 240`; an entry that is published already is replaced by a
-better one only. Starts and seed decide everything; it takes minutes on one core. What does not belong here:
-measuring on layers what was found (`sorted_profile`).
+`python -m benchmarks.sorted_frontier --starts 240`, and for longer tiles `--tile 4x8x4 --stride 4 --starts
+60`; an entry that is published already is replaced by a better one only. Starts and seed decide everything;
+it takes minutes on one core. What does not belong here: measuring what was found on layers
+(`sorted_profile`).
 """
 
 from __future__ import annotations
@@ -22,55 +23,58 @@ from stl_algebra.algorithms.profile import SORTED, Profile, fitted_to
 from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
-from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.families import Request, family
 from stl_algebra.published import FOLDER
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
 from stl_search.trials.descent import Descent, descend
-from stl_search.trials.polish import Polish, polish
+from stl_search.trials.polish import Polish, can_polish, polish
 from stl_search.trials.prune import Beam, prune
 
-TILE = TileFormat(4, 4, 4)
-LOWEST = 16
-#: Of the rank that pruning a start ends at, in turn.
-ENDS = (16, 20, 24, 34)
+#: The lowest rank, and those that pruning a start ends at in turn, as shares of nkm.
+LOWEST = 1 / 4
+ENDS = (1 / 4, 5 / 16, 3 / 8, 17 / 32)
 BEAM = Beam(4, 3, 40)
 #: Candidates of a rank that the descent starts from.
 KEPT = 3
 DTYPE = "bf16"
 
 
-def pool(profile: Profile, starts: int, seed: int) -> dict[int, list[BilinearAlgorithm]]:
+def pool(tile: TileFormat, profile: Profile, starts: int, seed: int) -> dict[int, list[BilinearAlgorithm]]:
     """Rank -> the best of all starts, best first, pruned in the colour of the profile."""
-    colour = profile.colour(TILE)
-    target = Target.of(TILE, rounding_constant(DTYPE), colour)
+    colour = profile.colour(tile)
+    target = Target.of(tile, rounding_constant(DTYPE), colour)
+    lowest, top = round(LOWEST * tile.products), rank_of_exact(tile)
     best: dict[int, list[tuple[float, BilinearAlgorithm]]] = {}
     for index in range(starts):
-        start = family("strongest").propose(Request(TILE, LOWEST, seed=seed + index))
+        start = family("strongest").propose(Request(tile, lowest, seed=seed + index))
         settled = als(target, to_batch([start], colour), 30, (1e-2, 1e-5))
-        end = min(ENDS[index % len(ENDS)], start.rank - 1)
+        end = min(round(ENDS[index % len(ENDS)] * tile.products), start.rank - 1)
         for rank, found in prune(target, settled, end, beam=BEAM, seed=seed + index, keep_path=True)[
             1
         ].items():
-            if rank < _exact().rank:
+            if rank < top:
                 one = from_batch(found, start, (f"prune {start.rank} -> {rank}",), colour)[0]
                 best.setdefault(rank, []).append((float(objective(target, found)[0]), one))
                 best[rank] = sorted(best[rank], key=lambda pair: pair[0])[: 2 * KEPT]
     return {rank: [one for _, one in found[:KEPT]] for rank, found in best.items()}
 
 
-def search(profile: Profile, starts: int, seed: int, command: str) -> list[BilinearAlgorithm]:
+def search(
+    tile: TileFormat, profile: Profile, starts: int, seed: int, stride: int, command: str
+) -> list[BilinearAlgorithm]:
     """The frontier from the exact rank down: the best of the pool and of the ranks above, refined."""
-    known = pool(profile, starts, seed)
-    top = _highest(profile, command)
+    known = pool(tile, profile, starts, seed)
+    top = _highest(tile, profile, command)
     print(f"rank {top.rank}", flush=True)
     known[top.rank] = [top]
-    out = [top]
-    how = Descent(width=2, branch=4, sweeps=60, probing=0, finishing=25)
-    for found in descend(TILE, known, LOWEST, DTYPE, how, command, profile):
+    # Unrefined it is the exact algorithm, which the package has.
+    out = [top] if can_polish(to_batch([top])) else []
+    how = Descent(width=2, branch=4, stride=stride, sweeps=60, probing=0, finishing=25)
+    for found in descend(tile, known, round(LOWEST * tile.products), DTYPE, how, command, profile):
         print(f"rank {found.algorithm.rank}: total {found.total:.4g}, pool {found.before:.4g}", flush=True)
-        name = f"{TILE.slug}-r{found.algorithm.rank}-{SORTED}"
+        name = f"{tile.slug}-r{found.algorithm.rank}-{SORTED}"
         steps = (
             f"{starts} starts of the family strongest, seeds from {seed}, pruned",
             *found.algorithm.provenance.steps[-1:],
@@ -80,27 +84,23 @@ def search(profile: Profile, starts: int, seed: int, command: str) -> list[Bilin
     return out
 
 
-def _exact() -> BilinearAlgorithm:
-    return exact_algorithm(TILE)
-
-
-def _highest(profile: Profile, command: str) -> BilinearAlgorithm:
+def _highest(tile: TileFormat, profile: Profile, command: str) -> BilinearAlgorithm:
     """The exact algorithm in the bases in which it amplifies least, refined for the profile."""
-    colour = profile.colour(TILE)
-    target = Target.of(TILE, rounding_constant(DTYPE), colour)
-    exact = balance(_exact())
-    refined: Batch = polish(target, to_batch([exact], colour), Polish(20))
+    colour = profile.colour(tile)
+    target = Target.of(tile, rounding_constant(DTYPE), colour)
+    exact = exact_algorithm(tile)
+    balanced = balance(exact)
+    refined: Batch = polish(target, to_batch([balanced], colour), Polish(20))
     origin = Provenance(family="known", command=command, version=__version__)
-    name = f"{TILE.slug}-r{exact.rank}-{SORTED}"
-    like = fitted_to(exact.renamed(name, origin), profile)
-    return from_batch(refined, like, (f"start {_exact()!r}", "balance", "levenberg-marquardt"), colour)[0]
+    like = fitted_to(balanced.renamed(f"{tile.slug}-r{exact.rank}-{SORTED}", origin), profile)
+    return from_batch(refined, like, (f"start {exact!r}", "balance", "levenberg-marquardt"), colour)[0]
 
 
 def publish(found: list[BilinearAlgorithm], folder: Path) -> int:
     """Write those that are better than what the folder has of their rank; how many were."""
     written = 0
     for algorithm in found:
-        path = folder / f"{TILE.slug}-r{algorithm.rank}.safetensors"
+        path = folder / f"{algorithm.tile.slug}-r{algorithm.rank}.safetensors"
         judged = Judged.of(algorithm)
         if path.exists():
             before = load_encoders(path).judged()
@@ -116,15 +116,18 @@ def publish(found: list[BilinearAlgorithm], folder: Path) -> int:
 def main(arguments: list[str]) -> int:
     """Search and publish."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sorted_frontier", description=__doc__)
-    parser.add_argument("--profile", default=SORTED, help="shares p1,...,p4, or the shipped profile")
+    parser.add_argument("--tile", type=TileFormat.parse, default=TileFormat(4, 4, 4), help="the format")
+    parser.add_argument("--profile", default=SORTED, help="shares p1,...,pk, or the shipped profile")
+    parser.add_argument("--stride", type=int, default=1, help="only the ranks that it divides")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=FOLDER / SORTED)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     words = f"--profile {asked.profile} --starts {asked.starts} --seed {asked.seed}"
-    command = f"python -m benchmarks.sorted_frontier {words}"
-    found = search(Profile.parse(asked.profile), asked.starts, asked.seed, command)
+    command = f"python -m benchmarks.sorted_frontier --tile {asked.tile.slug} --stride {asked.stride} {words}"
+    profile = Profile.parse(asked.profile, asked.tile.k)
+    found = search(asked.tile, profile, asked.starts, asked.seed, asked.stride, command)
     print(f"{publish(found, asked.out)} of {len(found)} ranks are new or better")
     return 0
 

@@ -32,7 +32,7 @@ from stl_kernels import STLLinear
 from stl_search.matrices.pair import MatrixPair
 from stl_search.matrices.readers import load_matrices
 
-TILE = TileFormat(4, 4, 4)
+TILE, LONGER = TileFormat(4, 4, 4), TileFormat(4, 8, 4)
 FOLDER = Path("results/sorted-profile")
 #: Ranks that are measured once more with the order alone, of variances: no partners, no axes of a tile.
 BY_VARIANCE = (24, 32, 40)
@@ -74,8 +74,9 @@ def measure(source: str) -> dict[str, Any]:
     """Rows of one `--matrices` value: method, rank, ratio, errors by layer, their means."""
     pairs = load_matrices(source)
     methods = [
-        *((f"{SORTED} profile", encoders(TILE, rank, SORTED), True) for _, rank in published(SORTED)),
-        *(("white, same layout", encoders(TILE, rank), True) for _, rank in published(SORTED)),
+        *((f"{SORTED} profile", encoders(TILE, rank, SORTED), True) for rank in _ranks(TILE)),
+        *(("white, same layout", encoders(TILE, rank), True) for rank in _ranks(TILE)),
+        *((f"{SORTED} profile, {LONGER}", encoders(LONGER, rank, SORTED), True) for rank in _ranks(LONGER)),
         *((f"{SORTED} profile, by variance", encoders(TILE, rank, SORTED), False) for rank in BY_VARIANCE),
         *((f"strongest on <4,{k},4>", on_strongest(k), True) for k in KEPT),
     ]
@@ -95,19 +96,23 @@ def measure(source: str) -> dict[str, Any]:
     return {"source": Path(source).stem, "layers": [pair.name for pair in pairs], "rows": rows}
 
 
+def _ranks(tile: TileFormat) -> list[int]:
+    return [rank for own, rank in published(SORTED) if own == tile]
+
+
 def markdown(record: dict[str, Any]) -> str:
-    """One table a source: the sorted profile beside the white winner, then the baselines."""
+    """Tables of each source: the sorted profile beside the white winner, longer tiles, the baselines."""
     lines = [
         "# Encoders for sorted features on layers",
         "",
         f"`{record['command']}`, {record['date']}, {record['device']}, "
         f"stl-algebra {record['versions']['stl_algebra']}, torch {record['versions']['torch']}.",
         "",
-        f"Encoders fitted to the profile {record['profile']} (stl_algebra/data/sorted_profile.json), which",
-        "was measured on the bundled MiniLM layers. Squared error of a layer's output on held-out rows, mean",
-        "over the layers, the mean in the bias: relative to the output, and in brackets to the output about",
-        "its mean. White: the published encoders for white tiles on the same sorted features. By variance:",
-        "without covariances, features keep the partners that their order gives them.",
+        f"Encoders fitted to the profiles {' and '.join(record['profiles'])}",
+        "(stl_algebra/data/sorted_profiles), measured on the bundled MiniLM layers. Squared error of the",
+        "output on held-out rows, mean over the layers, the mean in the bias: relative to the output, and in",
+        "brackets to the output about its mean. White: published encoders for white tiles on the same sorted",
+        "features. By variance: without covariances, features keep the partners that their order gives them.",
     ]
     for part in record["results"]:
         rows = {(row["method"], row["rank"]): row for row in part["rows"]}
@@ -122,9 +127,15 @@ def markdown(record: dict[str, Any]) -> str:
             mine, white = rows[method, rank], rows["white, same layout", rank]
             share = f"{mine['error'] / white['error']:.2f}" if white["error"] > 1e-12 else ""
             lines.append(f"| {rank} | {mine['ratio']:.2f} | {_words(mine)} | {_words(white)} | {share} |")
+        lines += ["", f"| {LONGER}, rank | ratio | sorted profile | over {TILE} |", "|" + " --- |" * 4]
+        for rank in _ranks(LONGER):
+            mine = rows[f"{SORTED} profile, {LONGER}", rank]
+            beside = rows[f"{SORTED} profile", rank * TILE.k // LONGER.k]
+            share = f"{mine['error'] / beside['error']:.2f}" if beside["error"] > 1e-12 else ""
+            lines.append(f"| {rank} | {mine['ratio']:.2f} | {_words(mine)} | {share} |")
         lines += ["", "| beside them | rank | ratio | error |", "|" + " --- |" * 4]
         for row in part["rows"]:
-            if row["method"].startswith(("strongest", f"{SORTED} profile, ")):
+            if row["method"].startswith(("strongest", f"{SORTED} profile, by")):
                 lines.append(f"| {row['method']} | {row['rank']} | {row['ratio']:.2f} | {_words(row)} |")
     return "\n".join(lines) + "\n"
 
@@ -147,7 +158,7 @@ def main(arguments: list[str]) -> int:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": f"cpu {platform.machine()}, 1 thread",
         "versions": {"stl_algebra": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "profile": str(shipped_profile()),
+        "profiles": [str(shipped_profile(tile.k)) for tile in (TILE, LONGER)],
         "results": [measure(source) for source in sources],
     }
     print(write_atomically(asked.out / "layers.json", json.dumps(record, indent=1) + "\n"))

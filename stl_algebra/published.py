@@ -126,7 +126,7 @@ def two_levels(tile: TileFormat | str, dtype: str = "bf16") -> tuple[TwoLevel, .
         inner = TileFormat(tile.n // n, tile.k // k, tile.m // m)
         if 1 in (outer.products, inner.products):
             continue
-        for one, two in itertools.product(_known(outer), _known(inner)):
+        for one, two in itertools.product(of_format(outer), of_format(inner)):
             made = TwoLevel(one, two)
             old = best.get(made.rank)
             if old is None or made.scores.total(dtype) < old.scores.total(dtype):
@@ -142,8 +142,10 @@ def two_levels(tile: TileFormat | str, dtype: str = "bf16") -> tuple[TwoLevel, .
 
 
 @lru_cache(maxsize=256)
-def _known(tile: TileFormat) -> tuple[BilinearAlgorithm, ...]:
-    """What the package has of a format: published encoders, sides permuted too, and an exact algorithm."""
+def of_format(tile: TileFormat) -> tuple[BilinearAlgorithm, ...]:
+    """What the package has of a format, by rank: published encoders, sides permuted too, and an exact
+    algorithm where that is not made of smaller ones itself.
+    """
     ranks = [rank for t, rank in published() if t.ascending == tile.ascending]
     # What is composed itself has its parts in other pairs.
     exact = () if is_composed(tile) else (rank_of_exact(tile),)

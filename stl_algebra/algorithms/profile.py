@@ -26,8 +26,10 @@ from stl_algebra.errors import InvalidInput
 
 #: Name of the parameter of a provenance that says which profile an algorithm was fitted to.
 PARAMETER = "profile"
-#: The name of the shipped profile.
+#: The name of the shipped profiles.
 SORTED = "sorted"
+#: Inner sides that a profile is shipped for: data/sorted_profiles, with the command that measured it.
+_SHIPPED = (4, 8)
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,14 @@ class Profile:
         object.__setattr__(self, "shares", tuple(shares.tolist()))
 
     @classmethod
-    def parse(cls, text: str) -> Profile:
-        """From "p1,p2,...,pk", or "sorted" for the shipped one.
+    def parse(cls, text: str, k: int = 4) -> Profile:
+        """From "p1,p2,...,pk", or "sorted" for the one that is shipped for k.
 
         Raises:
             InvalidInput: neither.
         """
         if text.strip() == SORTED:
-            return shipped_profile()
+            return shipped_profile(k)
         try:
             shares = tuple(float(part) for part in text.split(","))
         except ValueError:
@@ -147,8 +149,19 @@ def profile_of(algorithm: BilinearAlgorithm) -> Profile | None:
     return profile
 
 
-@lru_cache(maxsize=1)
-def shipped_profile() -> Profile:
-    """The profile "sorted": data/sorted_profile.json, with the command that measured it."""
-    text = files("stl_algebra").joinpath("data/sorted_profile.json").read_text(encoding="utf-8")
+@lru_cache(maxsize=len(_SHIPPED))
+def shipped_profile(k: int = 4) -> Profile:
+    """The profile "sorted" of tiles with inner side k, measured on the bundled layers.
+
+    Raises:
+        InvalidInput: there is none for k; lists for which there is.
+    """
+    if k not in _SHIPPED:
+        sides = " or ".join(map(str, _SHIPPED))
+        raise InvalidInput(
+            "profile",
+            expected=f"{k} shares of variance, as {SORTED!r} has k = {sides} only",
+            got=repr(SORTED),
+        )
+    text = files("stl_algebra").joinpath(f"data/sorted_profiles/k{k}.json").read_text(encoding="utf-8")
     return Profile(tuple(json.loads(text)["profile"]))

@@ -20,8 +20,6 @@ from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.families.registry import Request, register
 
-#: Inner indices that are left out at most.
-_LEFT_OUT = 2
 #: Random products at most, beyond those that the rank needs.
 _MOST_RANDOM = 16
 #: Size of a random product's decoder, in units of its encoders' entries: small, so that the exact part stays.
@@ -35,12 +33,13 @@ _DECODER = 0.01
     summary="an exact algorithm on the first inner indices, turned at random, and random products",
 )
 def strongest(request: Request) -> BilinearAlgorithm:
-    """<n, k', m> with k - 2 <= k' <= k by the seed, of least amplification, in a random orthogonal basis of
-    the inner side; zeros on the other inner indices, and as many random products as the rank needs or more.
+    """<n, k', m> with k/2 <= k' <= k, rounded down, by the seed, of least amplification, in a random
+    orthogonal basis of the inner side; zeros on the other inner indices, and as many random products as the
+    rank needs or more.
     """
     rng = np.random.default_rng(request.seed)
     t = request.tile
-    sides = range(max(1, t.k - _LEFT_OUT), t.k + 1)
+    sides = range(max(1, t.k // 2), t.k + 1)
     inner = int(rng.choice(list(sides)))
     part = exact_algorithm(TileFormat(t.n, inner, t.m))
     with contextlib.suppress(InvalidInput):

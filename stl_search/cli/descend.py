@@ -11,7 +11,6 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import rank_of_exact
-from stl_algebra.published import FLOAT32
 from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
 from stl_search.cli.names import tiles as tile_names
 
@@ -27,6 +26,10 @@ from stl_search.cli.names import tiles as tile_names
     help="Removals tried of each; 0 only polishes what is known.",
 )  # fmt: skip
 @click.option(
+    "--stride", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Finish and keep only the ranks that it divides, and the last.",
+)  # fmt: skip
+@click.option(
     "--afresh", is_flag=True, help="Begin at the highest rank alone, with nothing that is known below it."
 )
 @dtype_option
@@ -38,6 +41,7 @@ def descend(
     folder: Path,
     width: int,
     branch: int,
+    stride: int,
     afresh: bool,
     dtype: str,
     as_json: bool,
@@ -50,6 +54,7 @@ def descend(
     \b
     Example:
       stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
+      stl-search descend 6x6x6 --lowest 54 --stride 6 --width 1 --branch 2 --out results/descent-6x6x6
     """
     from stl_search.frontier.known import known_algorithms
     from stl_search.frontier.winners import encoders_path, read_winners
@@ -57,7 +62,7 @@ def descend(
     from stl_search.trials.descent import descend as ranks_of
 
     form = TileFormat.parse(tile)
-    known = known_algorithms(form, FLOAT32 if dtype == FLOAT32 else None)
+    known = known_algorithms(form, dtype)
     held: dict[int, float] = {}
     if (folder / "encoders").is_dir():
         for rank, judged in read_winners(folder).items():
@@ -74,7 +79,7 @@ def descend(
     if top not in known:
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
     rows = []
-    for found in ranks_of(form, known, lowest, dtype, Descent(width, branch), command_line()):
+    for found in ranks_of(form, known, lowest, dtype, Descent(width, branch, stride), command_line()):
         algorithm = found.algorithm
         better = found.total < held.get(algorithm.rank, float("inf"))
         if better:

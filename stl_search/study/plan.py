@@ -55,7 +55,7 @@ class Settings:
     ) -> None:
         tile = as_tile(tile)
         if isinstance(profile, str):
-            profile = Profile.parse(profile)
+            profile = Profile.parse(profile, tile.k)
         if profile is not None:
             profile.colour(tile)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:

@@ -30,6 +30,7 @@ class Descent:
     Attributes:
         width: algorithms of a rank that go on.
         branch: removals of each that are tried; with 0, what is known of each rank is polished, no more.
+        stride: only the ranks that it divides, and the last, are finished and told of.
         sweeps: of ALS after a removal, before it is polished.
         probing: iterations for every removal, 0 for none.
         finishing: iterations for the best of a rank; sweeps of ALS above `polish.LARGEST_ORDER`.
@@ -37,6 +38,7 @@ class Descent:
 
     width: int = 4
     branch: int = 4
+    stride: int = 1
     sweeps: int = 20
     probing: int = 15
     finishing: int = 120
@@ -66,7 +68,7 @@ def descend(
     command: str = "",
     profile: Profile | None = None,
 ) -> Iterator[Found]:
-    """Yield the best of every rank, from the one below the highest known down to `lowest`.
+    """Yield the best of every rank (or of every `stride`-th), from below the highest known down to `lowest`.
 
     Args:
         tile: the format.
@@ -109,6 +111,8 @@ def descend(
         elif grown is None:
             continue
         beam = best_different(target, grown, how.width)
+        if rank % how.stride and rank != lowest:
+            continue
         beam = best_different(target, _finished(target, beam, Polish(how.finishing), sweeps), how.width)
         first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
         # What was only polished began with another command.

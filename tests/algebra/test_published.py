@@ -8,6 +8,7 @@ import torch
 
 import stl_algebra
 from stl_algebra import InvalidInput, encoders, load_encoders
+from stl_algebra.algorithms.compose import direct_sum
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import fitted_to, shipped_profile
 from stl_algebra.algorithms.scores import nmse, total
@@ -17,6 +18,7 @@ from stl_kernels import STLLinear
 from stl_search.judging.sampled import sampled_error
 from stl_search.matrices.readers import load_matrices
 
+SHORT, LONG = stl_algebra.TileFormat(4, 4, 4), stl_algebra.TileFormat(4, 8, 4)
 RUN = Path(__file__).parents[2] / "results" / "frontier-4x4x4" / "encoders"
 
 
@@ -56,10 +58,19 @@ def test_encoders_for_sorted_features_say_so_and_beat_the_white_ones_there(tile,
     stored = encoders_file(tile, rank, "sorted")
     assert (stored.algorithm.tile, stored.algorithm.rank) == (tile, rank)
     assert stored.algorithm.provenance.command
-    assert stored.profile == shipped_profile()
+    profile = shipped_profile(tile.k)
+    assert stored.profile == profile
     assert stored.judged() == Judged.of(stored.algorithm)
-    colour = shipped_profile().colour(tile)
-    assert stored.judged().scores.total("bf16") < total(encoders(tile, rank), "bf16", colour)
+    white = _white(tile, rank)
+    assert stored.judged().scores.total("bf16") < total(white, "bf16", profile.colour(tile))
+
+
+def _white(tile, rank):
+    """For <4,8,4> the best white <4,4,4> on both halves of the inner side."""
+    if tile == SHORT:
+        return encoders(tile, rank)
+    half = encoders("4x4x4", rank // 2)
+    return direct_sum(half, half, "k")
 
 
 @pytest.mark.parametrize(("tile", "rank"), published(dtype="fp32"), ids=lambda value: str(value))
@@ -92,9 +103,20 @@ def test_a_layer_in_float32_runs_encoders_that_amplify_without_end():
 
 
 def test_sorted_encoders_are_there_from_16_to_the_exact_rank_and_better_with_every_product():
-    assert [rank for _, rank in published("sorted")] == list(range(16, 49))
-    totals = [encoders_file(*key, "sorted").judged().scores.total("bf16") for key in published("sorted")]
-    assert totals == sorted(totals, reverse=True)
+    ranks = {tile: [rank for own, rank in published("sorted") if own == tile] for tile in (SHORT, LONG)}
+    assert ranks == {SHORT: list(range(16, 49)), LONG: list(range(32, 96, 4))}
+    for tile in ranks:
+        totals = [encoders_file(tile, r, "sorted").judged().scores.total("bf16") for r in ranks[tile]]
+        assert totals == sorted(totals, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [20, 24, 28, 32, 36, 40])
+def test_on_held_out_rows_of_real_layers_longer_tiles_lose_less(rank):
+    pairs = load_matrices("minilm")
+    long, short = encoders(LONG, 2 * rank, "sorted"), encoders(SHORT, rank, "sorted")
+    errors = [np.mean([sampled_error(a, pair).nmse for pair in pairs]) for a in (long, short)]
+    assert errors[0] < 0.95 * errors[1]
 
 
 @pytest.mark.slow

@@ -62,6 +62,10 @@ def about_the_mean():
     return (sum(found) / len(found),)
 
 
+def of_both_models(method, rank):
+    return tuple(errors_of_sorted(source, method, (rank,))[0] for source in ("minilm", "smollm2-135m"))
+
+
 def sorted_over_white():
     pairs = zip(
         errors_of_sorted("smollm2-135m", "sorted profile", RANKS),
@@ -134,10 +138,17 @@ FIGURES = [
     (
         THEORY,
         r"r = 32 errs by (\.\d+) and (\.\d+) on the two",
-        lambda: tuple(
-            errors_of_sorted(source, "sorted profile, by variance", (32,))[0]
-            for source in ("minilm", "smollm2-135m")
-        ),
+        lambda: of_both_models("sorted profile, by variance", 32),
+    ),
+    (
+        THEORY,
+        r"<4,8,4;64> errs by (\.\d+) and (\.\d+) on the two",
+        lambda: of_both_models("sorted profile, <4,8,4>", 64),
+    ),
+    (
+        THEORY,
+        r"where <4,4,4;32> errs by (\.\d+) and (\.\d+),",
+        lambda: of_both_models("sorted profile", 32),
     ),
     (
         THEORY,

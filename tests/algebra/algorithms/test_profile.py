@@ -78,6 +78,11 @@ def test_what_is_no_profile_is_refused(shares):
 def test_spellings():
     assert Profile.parse("6, 2, 1, 1") == PROFILE
     assert Profile.parse("sorted") == shipped_profile()
+    assert Profile.parse("sorted", 8) == shipped_profile(8)
+    with pytest.raises(
+        InvalidInput, match="profile: expected 5 shares of variance, as 'sorted' has k = 4 or 8 only"
+    ):
+        Profile.parse("sorted", 5)
     with pytest.raises(InvalidInput, match=r"profile: expected shares such as .* or 'sorted', got 'falling'"):
         Profile.parse("falling")
     with pytest.raises(InvalidInput, match="4 shares"):
@@ -86,9 +91,11 @@ def test_spellings():
         sorted_order(np.ones(10), 4)
 
 
-def test_the_shipped_profile_is_the_mean_of_the_layers_it_names():
-    stored = json.loads(files("stl_algebra").joinpath("data/sorted_profile.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("k", [4, 8])
+def test_the_shipped_profiles_are_the_means_of_the_layers_they_name(k):
+    path = files("stl_algebra").joinpath(f"data/sorted_profiles/k{k}.json")
+    stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored["command"].startswith("stl-search profile ")
     assert len({name.split(":")[0] for name in (*stored["layers"], *stored["beside"])}) >= 2
     mean = np.mean(list(stored["layers"].values()), axis=0)
-    assert shipped_profile().shares == pytest.approx(mean / mean.sum(), abs=2e-4)
+    assert shipped_profile(k).shares == pytest.approx(mean / mean.sum(), abs=2e-4)

@@ -49,6 +49,19 @@ def test_a_descent_tells_what_it_found():
 
 
 @pytest.mark.slow
+def test_with_a_stride_the_ranks_between_are_gone_through_and_not_told_of():
+    founds = list(descend(TILE, {7: [strassen()]}, 3, "bf16", Descent(2, 3, stride=2)))
+    assert [f.algorithm.rank for f in founds] == [6, 4, 3]
+    # What is known of a rank in between serves those below it.
+    known = {7: [strassen()], 5: [f.algorithm for f in descend(TILE, {7: [strassen()]}, 5)][-1:]}
+    with_it, without = (
+        next(descend(TILE, k, 4, "bf16", Descent(1, 1, stride=4))) for k in (known, {7: known[7]})
+    )
+    assert with_it.algorithm.rank == without.algorithm.rank == 4
+    assert with_it.total <= without.total * (1 + 1e-6)
+
+
+@pytest.mark.slow
 def test_what_was_known_is_kept_where_it_is_better():
     best = [f.algorithm for f in descend(TILE, {7: [strassen()]}, 5, "bf16", Descent(4, 7))]
     known = {7: [strassen()], 6: [best[0]], 5: [random_algorithm(5, 0)]}
