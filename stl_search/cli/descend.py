@@ -17,39 +17,52 @@ from stl_search.cli.names import tiles as tile_names
 
 @click.command()
 @click.argument("tile", shell_complete=tile_names)
-@click.option("--lowest", type=click.IntRange(min=1), required=True, help="The last rank.")
-@click.option("--highest", type=click.IntRange(min=2), help="Where to start; the exact rank by default.")
+@click.option(
+    "--lowest", type=click.IntRange(min=1), required=True, help="The last rank; with --up, where to start."
+)
+@click.option(
+    "--highest", type=click.IntRange(min=2),
+    help="Where to start, the exact rank by default; with --up, the last rank, one less by default.",
+)  # fmt: skip
+@click.option("--up", is_flag=True, help="Go up instead: from each rank to the next, add products.")
 @click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True)
 @click.option("--width", type=click.IntRange(min=1), default=4, show_default=True, help="Kept of a rank.")
 @click.option(
     "--branch", type=click.IntRange(min=0), default=4, show_default=True,
-    help="Removals tried of each; 0 only polishes what is known.",
+    help="Removals or additions tried of each; 0 only polishes what is known.",
 )  # fmt: skip
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True,
     help="Finish and keep only the ranks that it divides, and the last.",
 )  # fmt: skip
 @click.option(
-    "--afresh", is_flag=True, help="Begin at the highest rank alone, with nothing that is known below it."
+    "--afresh",
+    is_flag=True,
+    help="Begin with the first rank alone, with nothing that is known of the others.",
 )
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the products that --up adds.")
 @dtype_option
 @json_option
 def descend(
     tile: str,
     lowest: int,
     highest: int | None,
+    up: bool,
     folder: Path,
     width: int,
     branch: int,
     stride: int,
     afresh: bool,
+    seed: int,
     dtype: str,
     as_json: bool,
 ) -> None:
     """Go down from the exact algorithm of a format, rank by rank: remove products, polish, keep the best.
+    Or up: add products.
 
-    Starts with the published encoders and with what the folder has from earlier, at every rank, unless
-    --afresh. A file of the folder is only ever replaced by a better one.
+    Starts at every rank with the published encoders, with products and direct sums of published ones of
+    smaller formats, and with what the folder has from earlier, unless --afresh. A file of the folder is only
+    ever replaced by a better one.
 
     \b
     Example:
@@ -58,7 +71,7 @@ def descend(
     """
     from stl_search.frontier.known import known_algorithms
     from stl_search.frontier.winners import encoders_path, read_winners
-    from stl_search.trials.descent import Descent
+    from stl_search.trials.descent import Descent, ascend
     from stl_search.trials.descent import descend as ranks_of
 
     form = TileFormat.parse(tile)
@@ -74,12 +87,21 @@ def descend(
                 )
             known.setdefault(rank, []).append(judged.algorithm)
             held[rank] = judged.scores.total(dtype)
-    top = rank_of_exact(form) if highest is None else highest
-    known = {rank: found for rank, found in known.items() if rank == top or (rank < top and not afresh)}
-    if top not in known:
+    top = highest or rank_of_exact(form) - up
+    known = {rank: found for rank, found in known.items() if rank <= top and (rank >= lowest or not up)}
+    first = min(known, default=0) if up else top
+    if first not in known:
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
+    if afresh:
+        known = {first: known[first]}
+    how = Descent(width, branch, stride)
+    founds = (
+        ascend(form, known, top, dtype, how, command_line(), seed=seed)
+        if up
+        else ranks_of(form, known, lowest, dtype, how, command_line())
+    )
     rows = []
-    for found in ranks_of(form, known, lowest, dtype, Descent(width, branch, stride), command_line()):
+    for found in founds:
         algorithm = found.algorithm
         better = found.total < held.get(algorithm.rank, float("inf"))
         if better:

@@ -1,7 +1,8 @@
-"""The frontier of a format, descended rank by rank: from each best algorithm to the next lower rank.
+"""The frontier of a format, rank by rank: down from each best algorithm to the next lower rank, or up.
 
 Every rank gets its start from the ranks above it: some of the cheapest removals of each, polished, and the
-best go on; what was known of a rank before is polished and stays where it is better. What does not belong
+best go on; what was known of a rank before is polished and stays where it is better. On the way up products
+are added. What does not belong
 here: families of candidates (`trial`), where algorithms are kept (`frontier`).
 """
 
@@ -10,22 +11,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.profile import Profile, fitted_to
 from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.version import __version__
-from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
+from stl_search.trials.als import Batch, Target, als, balanced, from_batch, objective, to_batch
 from stl_search.trials.polish import Polish, can_polish, polish
 from stl_search.trials.prune import best_different, removals
+
+#: Size of an added product's decoder over that of the others: small, so that what is there stays.
+_NEW_DECODER = 0.01
 
 
 @dataclass(frozen=True)
 class Descent:
-    """How widely a descent looks.
+    """How widely a descent, or an ascent, looks.
 
     Attributes:
         width: algorithms of a rank that go on.
@@ -82,17 +88,10 @@ def descend(
     Raises:
         InvalidInput: nothing is known, an algorithm has another format or rank, or `lowest` is not below.
     """
-    if not known:
-        raise InvalidInput("known", expected="at least one algorithm", got="none")
-    for rank, algorithms in known.items():
-        for a in algorithms:
-            if a.tile != tile or a.rank != rank:
-                raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=f"{a.tile} of {a.rank}")
+    colour, target = _target(tile, known, dtype, profile)
     highest = max(known)
     if not 1 <= lowest < highest:
         raise InvalidInput("lowest", expected=f"a rank from 1 to {highest - 1}", got=lowest)
-    colour = None if profile is None else profile.colour(tile)
-    target = Target.of(tile, rounding_constant(dtype), colour)
     like = known[highest][0]
     # They creep where Levenberg-Marquardt would step; on the way down the next removal undoes most of it.
     sweeps = how.finishing if how.branch else 20 * how.finishing
@@ -101,7 +100,6 @@ def descend(
         beam = _finished(target, beam, Polish(how.finishing), sweeps)
     for rank in range(highest - 1, lowest - 1, -1):
         own = to_batch(list(known[rank]), colour) if known.get(rank) else None
-        before = float("inf") if own is None else float(objective(target, own).min())
         grown = own
         if how.branch:
             grown = als(target, removals(target, beam, how.branch), how.sweeps, (1e-4, 1e-7))
@@ -114,16 +112,101 @@ def descend(
         if rank % how.stride and rank != lowest:
             continue
         beam = best_different(target, _finished(target, beam, Polish(how.finishing), sweeps), how.width)
-        first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
         # What was only polished began with another command.
         earlier = known[rank][0].provenance.command if not how.branch and known.get(rank) else ""
         whole = f"{earlier} && {command}" if earlier and earlier != command else command
-        origin = replace(like.provenance, family="descent", seed=None, command=whole, version=__version__)
-        start = like.renamed(f"{tile.slug}-r{rank}", origin)
-        if profile is not None:
-            start = fitted_to(start, profile)
         steps = (f"descent {highest} -> {rank} at {dtype}",)
-        yield Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
+        yield _found(target, colour, beam, own, like, rank, steps, whole, profile)
+
+
+def ascend(
+    tile: TileFormat,
+    known: Mapping[int, Sequence[BilinearAlgorithm]],
+    highest: int,
+    dtype: str = "bf16",
+    how: Descent = Descent(),
+    command: str = "",
+    profile: Profile | None = None,
+    seed: int = 0,
+) -> Iterator[Found]:
+    """Yield the best of every rank (or of every `stride`-th) above the lowest known, up to `highest`.
+
+    Every rank gets its start from the best below it: random products are added, `branch` of each, which
+    refinement turns to what is still missing. So no rank is left worse than a lower one. Arguments as of
+    `descend`, but that the lowest rank is where the ascent starts and `seed` that of the random products.
+
+    Raises:
+        InvalidInput: as `descend`, or `highest` is not above the lowest rank.
+    """
+    colour, target = _target(tile, known, dtype, profile)
+    lowest = min(known)
+    if not lowest < highest:
+        raise InvalidInput("highest", expected=f"a rank above {lowest}", got=highest)
+    beam = best_different(target, to_batch(list(known[lowest]), colour), how.width)
+    like = known[lowest][0]
+    for rank in range(lowest + 1, highest + 1):
+        own = to_batch(list(known[rank]), colour) if known.get(rank) else None
+        grown = als(
+            target, _with_random_product(beam, max(how.branch, 1), (seed, rank)), how.sweeps, (1e-4, 1e-7)
+        )
+        beam = best_different(target, _joined(grown, own), how.width)
+        if rank % how.stride and rank != highest:
+            continue
+        beam = best_different(
+            target, _finished(target, beam, Polish(how.finishing), how.finishing), how.width
+        )
+        steps = (f"ascent {lowest} -> {rank} at {dtype}",)
+        yield _found(target, colour, beam, own, like, rank, steps, command, profile)
+
+
+def _with_random_product(factors: Batch, branch: int, seed: Sequence[int]) -> Batch:
+    """(B * branch, r + 1, ...): a Gaussian product of the others' size more, with a small decoder."""
+    generator = np.random.default_rng(seed)
+    grown = []
+    for factor, scale in zip(balanced(factors), (1.0, 1.0, _NEW_DECODER), strict=True):
+        old = factor.repeat_interleave(branch, 0)
+        new = torch.from_numpy(generator.normal(size=(old.shape[0], 1, old.shape[2]))).to(old)
+        grown.append(torch.cat([old, scale * old.square().mean((1, 2), keepdim=True).sqrt() * new], 1))
+    x, w, d = grown
+    return x, w, d
+
+
+def _target(
+    tile: TileFormat,
+    known: Mapping[int, Sequence[BilinearAlgorithm]],
+    dtype: str,
+    profile: Profile | None,
+) -> tuple[Colour | None, Target]:
+    """The colour and the target; what is known is checked on the way."""
+    if not known:
+        raise InvalidInput("known", expected="at least one algorithm", got="none")
+    for rank, algorithms in known.items():
+        for a in algorithms:
+            if a.tile != tile or a.rank != rank:
+                raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=f"{a.tile} of {a.rank}")
+    colour = None if profile is None else profile.colour(tile)
+    return colour, Target.of(tile, rounding_constant(dtype), colour)
+
+
+def _found(
+    target: Target,
+    colour: Colour | None,
+    beam: Batch,
+    own: Batch | None,
+    like: BilinearAlgorithm,
+    rank: int,
+    steps: tuple[str, ...],
+    command: str,
+    profile: Profile | None,
+) -> Found:
+    """The first of the beam, with what was known of its rank."""
+    first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
+    before = float("inf") if own is None else float(objective(target, own).min())
+    origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
+    start = like.renamed(f"{like.tile.slug}-r{rank}", origin)
+    if profile is not None:
+        start = fitted_to(start, profile)
+    return Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
 
 
 def _finished(target: Target, factors: Batch, how: Polish, sweeps: int) -> Batch:

@@ -13,7 +13,7 @@ from stl_algebra.algorithms.scores import rounding_constant, total
 from stl_algebra.exact.catalogue import strassen
 from stl_search.cli.main import main
 from stl_search.trials.als import Target, objective, to_batch
-from stl_search.trials.descent import Descent, descend
+from stl_search.trials.descent import Descent, ascend, descend
 from stl_search.trials.polish import Polish, polish
 
 TILE = TileFormat(2, 2, 2)
@@ -71,6 +71,23 @@ def test_what_was_known_is_kept_where_it_is_better():
 
 
 @pytest.mark.slow
+def test_on_the_way_up_no_rank_is_left_worse_than_a_lower_one():
+    four = next(descend(TILE, {7: [strassen()]}, 6))
+    known = {6: [four.algorithm], 7: [random_algorithm(7, 0)], 8: [random_algorithm(8, 1)]}
+    founds = list(ascend(TILE, known, 9, "bf16", Descent(2, 4)))
+    assert [f.algorithm.rank for f in founds] == [7, 8, 9]
+    totals = [four.total, *(f.total for f in founds)]
+    assert totals == sorted(totals, reverse=True)
+    assert founds[0].total < 0.9 * min(four.total, founds[0].before)
+    assert founds[0].total == pytest.approx(total(founds[0].algorithm, "bf16"), rel=1e-9)
+    assert founds[-1].before == float("inf")
+    again = list(ascend(TILE, known, 9, "bf16", Descent(2, 4, stride=3)))
+    assert [f.algorithm.rank for f in again] == [9]
+    with pytest.raises(InvalidInput, match="highest: expected a rank above 6"):
+        next(ascend(TILE, known, 6))
+
+
+@pytest.mark.slow
 def test_without_removals_only_known_ranks_are_polished():
     known = {7: [strassen()], 5: [random_algorithm(5, 1)]}
     founds = list(descend(TILE, known, 4, "bf16", Descent(1, 0)))
@@ -103,6 +120,13 @@ def test_the_command_replaces_files_by_better_ones_only(tmp_path):
     afresh = CliRunner().invoke(main, [*arguments, "--branch", "1", "--afresh", "--json"])
     assert [row["before"] for row in json.loads(afresh.stdout)["ranks"]] == [None, None]
     assert all(total(load_encoders(p).algorithm, "bf16") <= before[p] for p in paths)
+    up = CliRunner().invoke(main, [*arguments, "--up", "--branch", "2", "--json"])
+    assert [row["rank"] for row in json.loads(up.stdout)["ranks"]] == [6]
+    assert all(total(load_encoders(p).algorithm, "bf16") <= before[p] for p in paths)
+    nowhere = CliRunner().invoke(
+        main, [*arguments[:2], "--lowest", "6", "--highest", "5", "--up", *arguments[4:]]
+    )
+    assert nowhere.exit_code == 2
     other = CliRunner().invoke(main, ["descend", "2x2x3", "--lowest", "9", "--out", str(tmp_path)])
     assert other.exit_code == 2
     assert "2x2x2" in other.stderr or "<2,2,2>" in other.stderr
