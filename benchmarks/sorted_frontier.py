@@ -1,8 +1,8 @@
 """Make the published frontier of a format for sorted features: starts pruned, then a descent of their best.
 
 `python -m benchmarks.sorted_frontier --starts 240`, and for longer tiles `--tile 4x8x4 --stride 4 --starts
-60`; an entry that is published already is replaced by a better one only. Starts and seed decide everything;
-it takes minutes on one core. What does not belong here: measuring what was found on layers
+60`. With `--starts 0` what is published goes up rank by rank, and down again. An entry that is published
+already is replaced by a better one only. What does not belong here: measuring what was found on layers
 (`sorted_profile`).
 """
 
@@ -25,10 +25,10 @@ from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.families import Request, family
-from stl_algebra.published import FOLDER
+from stl_algebra.published import FOLDER, encoders, published
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
-from stl_search.trials.descent import Descent, descend
+from stl_search.trials.descent import Descent, Found, ascend, descend
 from stl_search.trials.polish import Polish, can_polish, polish
 from stl_search.trials.prune import Beam, prune
 
@@ -64,24 +64,37 @@ def pool(tile: TileFormat, profile: Profile, starts: int, seed: int) -> dict[int
 def search(
     tile: TileFormat, profile: Profile, starts: int, seed: int, stride: int, command: str
 ) -> list[BilinearAlgorithm]:
-    """The frontier from the exact rank down: the best of the pool and of the ranks above, refined."""
-    known = pool(tile, profile, starts, seed)
+    """The frontier from the exact rank down: the best of the pool and of the ranks above, refined.
+
+    Without starts there is no pool, but what is published, and products added to it on the way up.
+    """
+    how = Descent(width=2, branch=4, stride=stride, sweeps=60, probing=0, finishing=25)
+    if starts:
+        known = pool(tile, profile, starts, seed)
+        origin_of_starts = f"{starts} starts of the family strongest, seeds from {seed}, pruned"
+    else:
+        known = {rank: [encoders(tile, rank, SORTED)] for own, rank in published(SORTED) if own == tile}
+        wide = replace(how, branch=8)
+        for found in ascend(tile, known, max(known), DTYPE, wide, command, profile, seed):
+            known.setdefault(found.algorithm.rank, []).append(found.algorithm)
+            _tell(found)
+        origin_of_starts = f"the published ones and an ascent from them, seed {seed}"
     top = _highest(tile, profile, command)
     print(f"rank {top.rank}", flush=True)
     known[top.rank] = [top]
     # Unrefined it is the exact algorithm, which the package has.
     out = [top] if can_polish(to_batch([top])) else []
-    how = Descent(width=2, branch=4, stride=stride, sweeps=60, probing=0, finishing=25)
     for found in descend(tile, known, round(LOWEST * tile.products), DTYPE, how, command, profile):
-        print(f"rank {found.algorithm.rank}: total {found.total:.4g}, pool {found.before:.4g}", flush=True)
+        _tell(found)
         name = f"{tile.slug}-r{found.algorithm.rank}-{SORTED}"
-        steps = (
-            f"{starts} starts of the family strongest, seeds from {seed}, pruned",
-            *found.algorithm.provenance.steps[-1:],
-        )
+        steps = (origin_of_starts, *found.algorithm.provenance.steps[-1:])
         origin = replace(found.algorithm.provenance, steps=steps)
         out.append(found.algorithm.renamed(name, origin))
     return out
+
+
+def _tell(found: Found) -> None:
+    print(f"rank {found.algorithm.rank}: total {found.total:.4g}, {found.before:.4g} before", flush=True)
 
 
 def _highest(tile: TileFormat, profile: Profile, command: str) -> BilinearAlgorithm:

@@ -15,7 +15,7 @@ from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_
 from stl_search.trials.als import Batch, Target, balanced, objective
 
 #: Order of the normal matrix above which a step takes too long for the last step of a trial.
-LARGEST_ORDER = 4000
+LARGEST_ORDER = 2500
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class Polish:
     Attributes:
         iterations: at most.
         damping: of the first step; small, as the start is in its valley already.
+        tolerance: relative decrease of the objective in a step below which a start is at the bottom.
     """
 
     iterations: int = 60
     damping: float = 1e-4
+    tolerance: float = 1e-7
 
 
 def can_polish(factors: Batch) -> bool:
@@ -53,7 +55,12 @@ def polish(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
         target.tensor,
         [f.mT for f in balanced(factors)],
         schedule=((0.0, how.iterations),),
-        options=CPOptions(damping=how.damping, product_penalty=target.penalty, loss_tolerance=1e-30),
+        options=CPOptions(
+            damping=how.damping,
+            product_penalty=target.penalty,
+            loss_tolerance=1e-30,
+            decrease_tolerance=how.tolerance,
+        ),
     )
     x, w, d = (f.mT.contiguous() for f in fit.factors)
     better = objective(target, (x, w, d)) < objective(target, factors)

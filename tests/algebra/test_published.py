@@ -12,7 +12,7 @@ from stl_algebra.algorithms.compose import direct_sum
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import fitted_to, shipped_profile
 from stl_algebra.algorithms.scores import nmse, total
-from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.published import encoders_file, published, read_encoders
 from stl_kernels import STLLinear
 from stl_search.judging.sampled import sampled_error
@@ -88,6 +88,32 @@ def test_encoders_for_float32_beat_the_others_there_and_no_shorter_dtype_takes_t
         STLLinear(8, 8, name, dtype=torch.bfloat16)
 
 
+@pytest.mark.parametrize(
+    ("tile", "rank", "most"),
+    [
+        ("2x2x3", 10, 0.0024),
+        ("3x3x3", 22, 0.0011),
+        ("2x4x4", 25, 0.002),
+        ("4x4x6", 70, 0.0039),
+        ("6x6x6", 150, 0.0046),
+    ],
+)
+def test_below_the_rank_of_exact_algorithms_border_ranks_leave_little(tile, rank, most):
+    assert rank < rank_of_exact(tile)
+    assert encoders_file(tile, rank).judged().scores.total("bf16") < most
+
+
+@pytest.mark.parametrize(
+    "tile", ["2x2x2", "2x2x3", "2x3x3", "3x3x3", "2x4x4", "4x4x4", "4x4x6", "6x6x6", "8x8x8"]
+)
+def test_no_rank_is_worse_than_a_lower_one(tile):
+    # Strassen's squared is there for its rank, not for its rounding errors.
+    ranks = [rank for own, rank in published() if own.slug == tile and rank <= rank_of_exact(own)]
+    totals = [encoders_file(tile, rank).judged().scores.total("bf16") for rank in ranks]
+    assert totals == sorted(totals, reverse=True)
+    assert min(ranks) <= -(-stl_algebra.TileFormat.parse(tile).products // 4)
+
+
 def test_rank_36_in_float32_is_as_good_as_said():
     assert encoders_file("4x4x4", 36, dtype="fp32").judged().scores.total("fp32") < 0.1891
 
@@ -116,7 +142,7 @@ def test_on_held_out_rows_of_real_layers_longer_tiles_lose_less(rank):
     pairs = load_matrices("minilm")
     long, short = encoders(LONG, 2 * rank, "sorted"), encoders(SHORT, rank, "sorted")
     errors = [np.mean([sampled_error(a, pair).nmse for pair in pairs]) for a in (long, short)]
-    assert errors[0] < 0.95 * errors[1]
+    assert errors[0] < 0.97 * errors[1]
 
 
 @pytest.mark.slow

@@ -41,13 +41,14 @@ from stl_algebra.numerics.cp.derivatives import (
 )
 
 _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-300, 1e12
-RUNNING, CONVERGED, STATIONARY, STALLED, EXHAUSTED = range(5)
+RUNNING, CONVERGED, STATIONARY, STALLED, EXHAUSTED, SETTLED = range(6)
 STATUS = (
     "running",
     "loss_below_tolerance",
     "gradient_below_tolerance",
     "no_step_improves",
     "iterations_spent",
+    "decrease_below_tolerance",
 )
 
 
@@ -60,6 +61,8 @@ class CPOptions:
         loss_tolerance: a start is done with a stage when its loss is at most this times |T|^2.
         gradient_tolerance: a start is done with a stage when max |gradient| is at most this times
             max(1, |T|^2).
+        decrease_tolerance: a start is done with a stage when a step lowers its objective by less than this
+            times the objective; 0 for never.
         damping: the first damping of a stage, relative to the largest diagonal entry of J^T J.
         product_penalty: weight of the squared norms of the products. For the tensor of matrix multiplication
             it is the c of NMSE + c A. Its residuals, one a product, add a rank-one block each to J^T J.
@@ -71,11 +74,14 @@ class CPOptions:
     anchor: Sequence[Any] | None = None
     loss_tolerance: float = 1e-24
     gradient_tolerance: float = 1e-13
+    decrease_tolerance: float = 0.0
     damping: float = 1e-2
     product_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("loss_tolerance", "gradient_tolerance", "damping", "product_penalty"):
+        for name in (
+            "loss_tolerance", "gradient_tolerance", "decrease_tolerance", "damping", "product_penalty",
+        ):  # fmt: skip
             require_number(name, getattr(self, name))
 
 
@@ -89,7 +95,7 @@ class CPFit:
         objective: (starts,) the loss plus the last stage's pull and the products' penalty.
         iterations: (starts,) iterations spent in all stages, accepted or not.
         status: one word per start on the last stage: "loss_below_tolerance", "gradient_below_tolerance",
-            "no_step_improves" or "iterations_spent".
+            "decrease_below_tolerance", "no_step_improves" or "iterations_spent".
     """
 
     factors: tuple[Tensor, ...]
@@ -233,7 +239,8 @@ class _Run:
             if rows.numel() == 0:
                 break
             self.spent[rows] += 1
-            flat_enough = self._step(rows, pull)
+            flat_enough, settled = self._step(rows, pull)
+            self.status[rows[settled]] = SETTLED
             self.status[rows[self.mu[rows] > _LARGEST_DAMPING * self.scale]] = STALLED
             self.status[rows[flat_enough]] = STATIONARY
             self.status[rows[self.loss[rows] <= solved]] = CONVERGED
@@ -244,8 +251,8 @@ class _Run:
         self.status[self.status == RUNNING] = EXHAUSTED
         return ended
 
-    def _step(self, rows: Tensor, pull: float) -> Tensor:
-        """One attempted step of some starts; which of them had a gradient below the tolerance."""
+    def _step(self, rows: Tensor, pull: float) -> tuple[Tensor, Tensor]:
+        """One attempted step of some starts; which had a gradient and which a decrease below tolerance."""
         point, at, mask = self.theta[rows], self.centre[rows], self.free[rows]
         parts, space, mu = self.split(point), self.space, self.mu
         gradient = (cp_gradient(self.residual[rows], parts) + pull * (point - at)) * mask
@@ -272,12 +279,14 @@ class _Run:
         # The decrease that the quadratic model predicts for the objective: -2 g.s - s.(J^T J + pull) s with
         # (J^T J + pull + mu) s = -g, which is s.(mu s - g) and has no cancellation.
         predicted = (step * (mu[rows].unsqueeze(1) * step - gradient)).sum(1)
-        ratio = (self.objective[rows] - objective) / predicted.clamp(min=1e-300)
-        accepted = usable & (objective < self.objective[rows])
+        decrease = self.objective[rows] - objective
+        ratio = decrease / predicted.clamp(min=1e-300)
+        accepted = usable & (decrease > 0)
+        settled = accepted & (decrease < self.options.decrease_tolerance * objective)
         kept = rows[accepted]
         self.theta[kept], self.residual[kept] = moved[accepted], residual[accepted]
         self.loss[kept], self.objective[kept] = loss[accepted], objective[accepted]
         shrink = torch.clamp(1 - (2 * ratio - 1) ** 3, 1 / 3, 2.0)
         mu[rows] = mu[rows] * torch.where(accepted, shrink, self.growth[rows])
         self.growth[rows] = torch.where(accepted, 2.0, self.growth[rows] * 2)
-        return flat_enough
+        return flat_enough, settled

@@ -96,6 +96,23 @@ def test_the_callback_can_end_the_run_and_statuses_say_why():
     assert nothing.best() == 0
 
 
+def test_a_start_whose_objective_hardly_falls_any_more_is_done():
+    target = matmul_tensor(TileFormat(2, 2, 2))
+    starts = [u / 2 for u in random_factors((4, 4, 4), 6, 3, 5)]
+    long, short = (
+        cp_levenberg_marquardt(
+            target,
+            starts,
+            schedule=((0.0, 300),),
+            options=CPOptions(product_penalty=0.01, decrease_tolerance=tolerance),
+        )
+        for tolerance in (0.0, 1e-7)
+    )
+    assert short.status == ("decrease_below_tolerance",) * 3
+    assert bool((short.iterations < long.iterations).all())
+    torch.testing.assert_close(short.objective, long.objective, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
