@@ -1,4 +1,4 @@
-"""Which format and rank for a ratio: the package's algorithms of at least that ratio, one a format.
+"""Which format and rank for a ratio: the package's algorithms of at least that ratio, one a format and level.
 
 What does not belong here: the winners of run folders (`winners`), predicting times (`stl_kernels.speed`).
 """
@@ -59,7 +59,8 @@ class Candidate:
 def candidates(ratio: float, dtype: str = "bf16") -> list[Candidate]:
     """The best algorithm of every format whose ratio nkm / r is at least `ratio`, least total first.
 
-    Those of a format are: published encoders, the exact algorithm, and products of two of these.
+    Those of a format are: published encoders and the exact algorithm, and products of two of these. A product
+    that is no better than a published one is told of too: it encodes in two steps, with fewer operations.
 
     Args:
         ratio: of multiplications, dense over core.
@@ -70,11 +71,11 @@ def candidates(ratio: float, dtype: str = "bf16") -> list[Candidate]:
     """
     if not ratio >= 1:
         raise InvalidInput("ratio", expected="a number of at least 1", got=ratio)
-    best: dict[TileFormat, Candidate] = {}
+    best: dict[tuple[TileFormat, bool], Candidate] = {}
     for found in _all(ratio, dtype):
-        tile = found.algorithm.tile
-        if tile not in best or found.scores.total(dtype) < best[tile].scores.total(dtype):
-            best[tile] = found
+        key = found.algorithm.tile, isinstance(found.algorithm, TwoLevel)
+        if key not in best or found.scores.total(dtype) < best[key].scores.total(dtype):
+            best[key] = found
     if not best:
         raise InvalidInput("ratio", expected="a ratio that some algorithm of the package reaches", got=ratio)
     return sorted(best.values(), key=lambda c: c.scores.total(dtype))

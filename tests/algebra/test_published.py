@@ -103,8 +103,9 @@ def test_below_the_rank_of_exact_algorithms_border_ranks_leave_little(tile, rank
     assert encoders_file(tile, rank).judged().scores.total("bf16") < most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "tile", ["2x2x2", "2x2x3", "2x3x3", "3x3x3", "2x4x4", "4x4x4", "4x4x6", "6x6x6", "8x8x8"]
+    "tile", ["2x2x2", "2x2x3", "2x3x3", "3x3x3", "2x4x4", "4x4x4", "4x4x6", "6x6x6", "8x8x8", "12x12x12"]
 )
 def test_no_rank_is_worse_than_a_lower_one(tile):
     # Strassen's squared is there for its rank, not for its rounding errors.

@@ -10,6 +10,7 @@ from stl_algebra.algorithms.dyadic import companion
 from stl_algebra.algorithms.scores import amplification, closed_form_scores
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm, strassen
+from stl_algebra.published import encoders_file
 from stl_kernels.layers.costs import neighbour_dependence_of
 from tests.figures.pages import ROOT
 from tests.figures.stored import errors_of_sorted
@@ -60,6 +61,11 @@ def about_the_mean():
     )
     found = [about / plain for about, plain in pairs]
     return (sum(found) / len(found),)
+
+
+def total_of(tile, rank):
+    """Published, at bf16."""
+    return encoders_file(tile, rank).judged().scores.total("bf16")
 
 
 def of_both_models(method, rank):
@@ -139,6 +145,16 @@ FIGURES = [
         THEORY,
         r"r = 32 errs by (\.\d+) and (\.\d+) on the two",
         lambda: of_both_models("sorted profile, by variance", 32),
+    ),
+    (
+        THEORY,
+        r"<2,2,3;10> has a total of (\.\d+), <2,4,4;25> one of (\.\d+), and <4,4,6;70>",
+        lambda: (total_of("2x2x3", 10), total_of("2x4x4", 25)),
+    ),
+    (
+        THEORY,
+        r"refined, one of (\.\d+) at a ratio of ([\d.]+), where the best <4,4,4> has (\.\d+)\.",
+        lambda: (total_of("4x4x6", 70), 96 / 70, total_of("4x4x4", 46)),
     ),
     (
         THEORY,
