@@ -128,6 +128,11 @@ PEERS = {
     ("baseline", "2:4 magnitude"): ("2:4, by magnitude", "^", 4),
     ("baseline", "2:4 SparseGPT"): ("2:4, SparseGPT", "s", 1),
 }
+#: Methods of results/sorted-profile, and how they are drawn.
+SORTED_LINES = (
+    ("sorted profile", "-", "encoders for sorted features"),
+    ("sorted profile, <4,8,4>", ":", "the same, longer tiles <4,8,4>"),
+)
 
 
 def peers(results: Path) -> Path:
@@ -155,12 +160,13 @@ def peers(results: Path) -> Path:
             line = sorted((ratio, fmean(found)) for ratio, found in values.items() if ratio > least)
             axes.plot(*zip(*line, strict=True), style, color=PALETTE[colour], label=words, markersize=6)
         if axes is right:
-            line = [
-                (row["ratio"], row["error"])
-                for row in layers[0]["rows"]
-                if row["method"] == "sorted profile" and row["error"] > 1e-6
-            ]
-            axes.plot(*zip(*line, strict=True), "-", color="black", label="encoders for sorted features")
+            for method, style, words in SORTED_LINES:
+                line = [
+                    (row["ratio"], row["error"])
+                    for row in layers[0]["rows"]
+                    if row["method"] == method and row["error"] > 1e-6
+                ]
+                axes.plot(*zip(*line, strict=True), style, color="black", label=words)
         axes.axvline(64 / 48, color="#666666", linewidth=0.8, linestyle="-.")
         axes.annotate("exact, 48", (64 / 48, 0.82), (3, 0), textcoords="offset points", fontsize="small")
         axes.set_yscale("log")
