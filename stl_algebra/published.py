@@ -67,7 +67,7 @@ def encoders_file(
     if (tile, rank) not in known:
         ranks = [r for t, r in known if t == tile]
         if not ranks:
-            formats = ", ".join(sorted({t.slug for t, _ in known}))
+            formats = ", ".join(dict.fromkeys(t.slug for t, _ in known))
             raise InvalidInput("tile", expected=f"a format with published encoders: {formats}", got=tile.slug)
         raise InvalidInput(
             "rank", expected=f"a published rank of {tile.slug}: {', '.join(map(str, ranks))}", got=rank

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import rank_of_exact
+from stl_algebra.published import read_encoders
 from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
 from stl_search.cli.names import tiles as tile_names
 
@@ -40,6 +42,11 @@ from stl_search.cli.names import tiles as tile_names
     is_flag=True,
     help="Begin with the first rank alone, with nothing that is known of the others.",
 )
+@click.option(
+    "--also", "more", multiple=True,
+    help="More encoders to begin with, files or published names; their amplification is brought down to what "
+    "the dtype bears.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the products that --up adds.")
 @dtype_option
 @json_option
@@ -53,6 +60,7 @@ def descend(
     branch: int,
     stride: int,
     afresh: bool,
+    more: tuple[str, ...],
     seed: int,
     dtype: str,
     as_json: bool,
@@ -94,6 +102,10 @@ def descend(
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
     if afresh:
         known = {first: known[first]}
+    for algorithm in (read_encoders(name).judged.algorithm for name in more):
+        if algorithm.tile != form:
+            raise InvalidInput("also", expected=f"encoders of {form}", got=repr(algorithm))
+        known.setdefault(algorithm.rank, []).append(_brought_down(algorithm, dtype))
     how = Descent(width, branch, stride)
     founds = (
         ascend(form, known, top, dtype, how, command_line(), seed=seed)
@@ -112,3 +124,12 @@ def descend(
             out.print(f"rank {algorithm.rank}: total {dtype} {found.total:.5g}{before}")
     if as_json:
         echo_json({"tile": form.slug, "dtype": dtype, "ranks": rows, "folder": str(folder)})
+
+
+def _brought_down(algorithm: BilinearAlgorithm, dtype: str) -> BilinearAlgorithm:
+    from stl_algebra.algorithms.scores import rounding_constant
+    from stl_search.trials.als import Target, from_batch, to_batch
+    from stl_search.trials.polish import brought_down
+
+    target = Target.of(algorithm.tile, rounding_constant(dtype))
+    return from_batch(brought_down(target, to_batch([algorithm])), algorithm, ())[0]

@@ -7,8 +7,9 @@ same objective reach its bottom. What does not belong here: the solver (`numeric
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from stl_algebra.numerics.cp.levenberg_marquardt import CPOptions, cp_levenberg_marquardt
@@ -16,6 +17,10 @@ from stl_search.trials.als import Batch, Target, balanced, objective
 
 #: Order of the normal matrix above which a step takes too long for the last step of a trial.
 LARGEST_ORDER = 2500
+
+
+#: Smaller penalties than float32's: algorithms that amplify without end are where these are.
+_LEAST_PENALTY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -68,3 +73,15 @@ def polish(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
         torch.where(better[:, None, None], new, old) for new, old in zip((x, w, d), factors, strict=True)
     )
     return x, w, d
+
+
+def brought_down(target: Target, factors: Batch, how: Polish = Polish()) -> Batch:
+    """The candidates polished for penalties from next to none up to the target's, a factor of 10 a step.
+
+    Near a border rank an algorithm's amplification has no bound, and at the penalty of a short dtype its
+    total is far from that of the valley in which it lies: followed step by step, the valley leads down.
+    """
+    steps = max(int(np.ceil(np.log10(max(target.penalty / _LEAST_PENALTY, 1.0)))), 1)
+    for penalty in np.geomspace(_LEAST_PENALTY, target.penalty, steps + 1)[1:]:
+        factors = polish(replace(target, penalty=float(penalty)), factors, how)
+    return factors

@@ -8,13 +8,14 @@ import torch
 from click.testing import CliRunner
 
 from stl_algebra import BilinearAlgorithm, InvalidInput, TileFormat
-from stl_algebra.algorithms.encoders_file import load_encoders
+from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
 from stl_algebra.algorithms.scores import rounding_constant, total
 from stl_algebra.exact.catalogue import strassen
+from stl_algebra.published import encoders
 from stl_search.cli.main import main
-from stl_search.trials.als import Target, objective, to_batch
+from stl_search.trials.als import Target, from_batch, objective, to_batch
 from stl_search.trials.descent import Descent, ascend, descend
-from stl_search.trials.polish import Polish, polish
+from stl_search.trials.polish import Polish, brought_down, polish
 
 TILE = TileFormat(2, 2, 2)
 
@@ -93,6 +94,29 @@ def test_without_removals_only_known_ranks_are_polished():
     founds = list(descend(TILE, known, 4, "bf16", Descent(1, 0)))
     assert [f.algorithm.rank for f in founds] == [5]
     assert founds[0].total < founds[0].before
+
+
+@pytest.mark.slow
+def test_what_amplifies_without_end_is_brought_down_to_a_shorter_dtype(tmp_path):
+    # Rank 10 is the border rank of <2,2,3>: at a smaller penalty it errs less and amplifies more.
+    tile, published = TileFormat(2, 2, 3), encoders("2x2x3", 10)
+    wild = to_batch([published])
+    for penalty in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10):
+        wild = polish(Target.of(tile, penalty), wild, Polish(100))
+    target = Target.of(tile, rounding_constant("bf16"))
+    assert float(objective(target, wild)) > 10 * total(published, "bf16")
+    tame = float(objective(target, brought_down(target, wild)))
+    assert tame == pytest.approx(total(published, "bf16"), rel=0.05)
+    save_encoders(tmp_path / "wild.safetensors", from_batch(wild, published, ())[0])
+    arguments = ["descend", "2x2x3", "--lowest", "10", "--afresh", "--json", "--out", str(tmp_path / "out")]
+    alone, more = (
+        json.loads(CliRunner().invoke(main, [*arguments, *also]).stdout)["ranks"][0]["total"]
+        for also in ((), ("--also", str(tmp_path / "wild.safetensors")))
+    )
+    assert more < alone
+    assert more == pytest.approx(tame, rel=0.05)
+    other = CliRunner().invoke(main, [*arguments, "--also", "2x2x2-r6"])
+    assert (other.exit_code, "also: expected encoders of <2,2,3>" in other.stderr) == (2, True)
 
 
 def test_wrong_arguments_are_named():
