@@ -153,8 +153,15 @@ FIGURES = [
     ),
     (
         THEORY,
-        r"refined, one of (\.\d+) at a ratio of ([\d.]+), where the best <4,4,4> has (\.\d+)\.",
-        lambda: (total_of("4x4x6", 70), 96 / 70, total_of("4x4x4", 46)),
+        r"refined, one of (\.\d+) at a ratio of ([\d.]+), where the best <4,4,4> has (\.\d+); "
+        r"<4,4,4;47> has (\.\d+), and in float32 alone (\.\d+)\.",
+        lambda: (
+            total_of("4x4x6", 70),
+            96 / 70,
+            total_of("4x4x4", 46),
+            total_of("4x4x4", 47),
+            encoders_file("4x4x4", 47, dtype="fp32").judged().scores.total("fp32"),
+        ),
     ),
     (
         THEORY,
