@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.encoders_file import save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
@@ -77,7 +76,7 @@ def descend(
       stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
       stl-search descend 6x6x6 --lowest 54 --stride 6 --width 1 --branch 2 --out results/descent-6x6x6
     """
-    from stl_search.frontier.known import known_algorithms
+    from stl_search.frontier.known import brought_to, known_algorithms
     from stl_search.frontier.winners import encoders_path, read_winners
     from stl_search.trials.descent import Descent, ascend
     from stl_search.trials.descent import descend as ranks_of
@@ -102,10 +101,13 @@ def descend(
         raise InvalidInput("highest", expected=f"one of {', '.join(map(str, sorted(known)))}", got=top)
     if afresh:
         known = {first: known[first]}
-    for algorithm in (read_encoders(name).judged.algorithm for name in more):
-        if algorithm.tile != form:
-            raise InvalidInput("also", expected=f"encoders of {form}", got=repr(algorithm))
-        known.setdefault(algorithm.rank, []).append(_brought_down(algorithm, dtype))
+    others = [read_encoders(name).judged.algorithm for name in more]
+    for algorithm in others:
+        if algorithm.tile != form or not lowest <= algorithm.rank <= top:
+            wanted = f"encoders of {form}, of rank {lowest} to {top}"
+            raise InvalidInput("also", expected=wanted, got=repr(algorithm))
+    for algorithm in others:
+        known.setdefault(algorithm.rank, []).append(brought_to(algorithm, dtype))
     how = Descent(width, branch, stride)
     founds = (
         ascend(form, known, top, dtype, how, command_line(), seed=seed)
@@ -124,12 +126,3 @@ def descend(
             out.print(f"rank {algorithm.rank}: total {dtype} {found.total:.5g}{before}")
     if as_json:
         echo_json({"tile": form.slug, "dtype": dtype, "ranks": rows, "folder": str(folder)})
-
-
-def _brought_down(algorithm: BilinearAlgorithm, dtype: str) -> BilinearAlgorithm:
-    from stl_algebra.algorithms.scores import rounding_constant
-    from stl_search.trials.als import Target, from_batch, to_batch
-    from stl_search.trials.polish import brought_down
-
-    target = Target.of(algorithm.tile, rounding_constant(dtype))
-    return from_batch(brought_down(target, to_batch([algorithm])), algorithm, ())[0]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.dyadic import companion
-from stl_algebra.algorithms.scores import closed_form_scores
+from stl_algebra.algorithms.scores import closed_form_scores, rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.exact.compositions import Composition, splits
-from stl_algebra.published import encoders_file, of_format, published, two_levels
+from stl_algebra.published import FLOAT32, encoders_file, of_format, published, two_levels
+from stl_search.trials.als import Target, from_batch, to_batch
+from stl_search.trials.polish import brought_down
 
 
 def known_algorithms(tile: TileFormat, dtype: str = "bf16") -> dict[int, list[BilinearAlgorithm]]:
@@ -24,7 +26,7 @@ def known_algorithms(tile: TileFormat, dtype: str = "bf16") -> dict[int, list[Bi
     """
     exact = exact_algorithm(tile)
     known = {exact.rank: [exact, companion(exact)]}
-    for kind in (None, "fp32") if dtype == "fp32" else (None,):
+    for kind in (None, FLOAT32) if dtype == FLOAT32 else (None,):
         for own, rank in published(dtype=kind):
             if own == tile:
                 known.setdefault(rank, []).append(encoders_file(tile, rank, dtype=kind).algorithm)
@@ -53,3 +55,9 @@ def _direct_sums(tile: TileFormat, dtype: str) -> dict[int, BilinearAlgorithm]:
 def _error(algorithm: BilinearAlgorithm, dtype: str) -> float:
     """The total at the dtype, not relative: times the energy of the tensor."""
     return closed_form_scores(algorithm).total(dtype) * algorithm.tile.products
+
+
+def brought_to(algorithm: BilinearAlgorithm, dtype: str) -> BilinearAlgorithm:
+    """An algorithm that was made for another dtype, with as much amplification as this one bears."""
+    target = Target.of(algorithm.tile, rounding_constant(dtype))
+    return from_batch(brought_down(target, to_batch([algorithm])), algorithm, ())[0]

@@ -2,8 +2,8 @@
 
 Every rank gets its start from the ranks above it: some of the cheapest removals of each, polished, and the
 best go on; what was known of a rank before is polished and stays where it is better. On the way up products
-are added. What does not belong
-here: families of candidates (`trial`), where algorithms are kept (`frontier`).
+are added. What does not belong here: families of candidates (`trial`), where algorithms are kept
+(`frontier`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Descent:
 
     Attributes:
         width: algorithms of a rank that go on.
-        branch: removals of each that are tried; with 0, what is known of each rank is polished, no more.
+        branch: removals, or additions, of each that are tried; a descent with 0 polishes what is known of
+            each rank, no more.
         stride: only the ranks that it divides, and the last, are finished and told of.
         sweeps: of ALS after a removal, before it is polished.
         probing: iterations for every removal, 0 for none.
@@ -65,6 +66,47 @@ class Found:
     before: float
 
 
+@dataclass(frozen=True)
+class _Goal:
+    """What a descent or an ascent works towards."""
+
+    target: Target
+    colour: Colour | None
+    profile: Profile | None
+
+    @classmethod
+    def of(
+        cls,
+        tile: TileFormat,
+        known: Mapping[int, Sequence[BilinearAlgorithm]],
+        dtype: str,
+        profile: Profile | None,
+    ) -> _Goal:
+        """What is known is checked on the way."""
+        if not known:
+            raise InvalidInput("known", expected="at least one algorithm", got="none")
+        for rank, algorithms in known.items():
+            for a in algorithms:
+                if a.tile != tile or a.rank != rank:
+                    got = f"{a.tile} of {a.rank}"
+                    raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=got)
+        colour = None if profile is None else profile.colour(tile)
+        return cls(Target.of(tile, rounding_constant(dtype), colour), colour, profile)
+
+    def found(
+        self, beam: Batch, own: Batch | None, like: BilinearAlgorithm, step: str, command: str
+    ) -> Found:
+        """The first of the beam, beside what was known of its rank."""
+        first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
+        before = float("inf") if own is None else float(objective(self.target, own).min())
+        origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
+        start = like.renamed(f"{like.tile.slug}-r{first[0].shape[1]}", origin)
+        if self.profile is not None:
+            start = fitted_to(start, self.profile)
+        algorithm = from_batch(first, start, (step,), self.colour)[0]
+        return Found(algorithm, float(objective(self.target, first)[0]), before)
+
+
 def descend(
     tile: TileFormat,
     known: Mapping[int, Sequence[BilinearAlgorithm]],
@@ -88,7 +130,8 @@ def descend(
     Raises:
         InvalidInput: nothing is known, an algorithm has another format or rank, or `lowest` is not below.
     """
-    colour, target = _target(tile, known, dtype, profile)
+    goal = _Goal.of(tile, known, dtype, profile)
+    colour, target = goal.colour, goal.target
     highest = max(known)
     if not 1 <= lowest < highest:
         raise InvalidInput("lowest", expected=f"a rank from 1 to {highest - 1}", got=lowest)
@@ -115,8 +158,7 @@ def descend(
         # What was only polished began with another command.
         earlier = known[rank][0].provenance.command if not how.branch and known.get(rank) else ""
         whole = f"{earlier} && {command}" if earlier and earlier != command else command
-        steps = (f"descent {highest} -> {rank} at {dtype}",)
-        yield _found(target, colour, beam, own, like, rank, steps, whole, profile)
+        yield goal.found(beam, own, like, f"descent {highest} -> {rank} at {dtype}", whole)
 
 
 def ascend(
@@ -138,7 +180,8 @@ def ascend(
     Raises:
         InvalidInput: as `descend`, or `highest` is not above the lowest rank.
     """
-    colour, target = _target(tile, known, dtype, profile)
+    goal = _Goal.of(tile, known, dtype, profile)
+    colour, target = goal.colour, goal.target
     lowest = min(known)
     if not lowest < highest:
         raise InvalidInput("highest", expected=f"a rank above {lowest}", got=highest)
@@ -155,8 +198,7 @@ def ascend(
         beam = best_different(
             target, _finished(target, beam, Polish(how.finishing), how.finishing), how.width
         )
-        steps = (f"ascent {lowest} -> {rank} at {dtype}",)
-        yield _found(target, colour, beam, own, like, rank, steps, command, profile)
+        yield goal.found(beam, own, like, f"ascent {lowest} -> {rank} at {dtype}", command)
 
 
 def _with_random_product(factors: Batch, branch: int, seed: Sequence[int]) -> Batch:
@@ -169,44 +211,6 @@ def _with_random_product(factors: Batch, branch: int, seed: Sequence[int]) -> Ba
         grown.append(torch.cat([old, scale * old.square().mean((1, 2), keepdim=True).sqrt() * new], 1))
     x, w, d = grown
     return x, w, d
-
-
-def _target(
-    tile: TileFormat,
-    known: Mapping[int, Sequence[BilinearAlgorithm]],
-    dtype: str,
-    profile: Profile | None,
-) -> tuple[Colour | None, Target]:
-    """The colour and the target; what is known is checked on the way."""
-    if not known:
-        raise InvalidInput("known", expected="at least one algorithm", got="none")
-    for rank, algorithms in known.items():
-        for a in algorithms:
-            if a.tile != tile or a.rank != rank:
-                raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=f"{a.tile} of {a.rank}")
-    colour = None if profile is None else profile.colour(tile)
-    return colour, Target.of(tile, rounding_constant(dtype), colour)
-
-
-def _found(
-    target: Target,
-    colour: Colour | None,
-    beam: Batch,
-    own: Batch | None,
-    like: BilinearAlgorithm,
-    rank: int,
-    steps: tuple[str, ...],
-    command: str,
-    profile: Profile | None,
-) -> Found:
-    """The first of the beam, with what was known of its rank."""
-    first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
-    before = float("inf") if own is None else float(objective(target, own).min())
-    origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
-    start = like.renamed(f"{like.tile.slug}-r{rank}", origin)
-    if profile is not None:
-        start = fitted_to(start, profile)
-    return Found(from_batch(first, start, steps, colour)[0], float(objective(target, first)[0]), before)
 
 
 def _finished(target: Target, factors: Batch, how: Polish, sweeps: int) -> Batch:

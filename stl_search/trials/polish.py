@@ -17,9 +17,7 @@ from stl_search.trials.als import Batch, Target, balanced, objective
 
 #: Order of the normal matrix above which a step takes too long for the last step of a trial.
 LARGEST_ORDER = 2500
-
-
-#: Smaller penalties than float32's: algorithms that amplify without end are where these are.
+#: Penalty at which algorithms with an A of 1e9 or so are still near their valley.
 _LEAST_PENALTY = 1e-12
 
 
@@ -79,7 +77,8 @@ def brought_down(target: Target, factors: Batch, how: Polish = Polish()) -> Batc
     """The candidates polished for penalties from next to none up to the target's, a factor of 10 a step.
 
     Near a border rank an algorithm's amplification has no bound, and at the penalty of a short dtype its
-    total is far from that of the valley in which it lies: followed step by step, the valley leads down.
+    total is far from that of the valley in which it lies: followed step by step, the valley leads down. Above
+    `LARGEST_ORDER` nothing is done.
     """
     steps = max(int(np.ceil(np.log10(max(target.penalty / _LEAST_PENALTY, 1.0)))), 1)
     for penalty in np.geomspace(_LEAST_PENALTY, target.penalty, steps + 1)[1:]:

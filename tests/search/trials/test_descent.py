@@ -117,6 +117,8 @@ def test_what_amplifies_without_end_is_brought_down_to_a_shorter_dtype(tmp_path)
     assert more == pytest.approx(tame, rel=0.05)
     other = CliRunner().invoke(main, [*arguments, "--also", "2x2x2-r6"])
     assert (other.exit_code, "also: expected encoders of <2,2,3>" in other.stderr) == (2, True)
+    outside = CliRunner().invoke(main, [*arguments, "--also", "2x2x3-r9"])
+    assert (outside.exit_code, "of rank 10 to 11" in outside.stderr) == (2, True)
 
 
 def test_wrong_arguments_are_named():
