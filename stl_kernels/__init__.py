@@ -1,6 +1,7 @@
 """Strassen-Tile layers for PyTorch: ops, backends, the layer, a prediction of when it pays, benchmarks."""
 
 from stl_kernels.backends import BACKENDS, is_available
+from stl_kernels.backends.packed import unpacked
 from stl_kernels.device.peaks import Peaks, common_gpus, load_peaks, store_peaks
 from stl_kernels.layers.calibration import Calibrator
 from stl_kernels.layers.factors import STLFactors, algorithm_of
@@ -30,4 +31,5 @@ __all__ = [
     "predict",
     "stl_matmul",
     "store_peaks",
+    "unpacked",
 ]

@@ -52,8 +52,9 @@ def _gradients(kind: type[Call], **given: Tensor | None) -> tuple[Tensor | None,
 
 
 def _needed(ctx: Any, kind: type[Call]) -> set[str]:
+    # The dispatcher leaves out what has its default; no tensor has one.
     names = (field.name for field in fields(kind))
-    return {name for name, needed in zip(names, ctx.needs_input_grad, strict=True) if needed}
+    return {name for name, needed in zip(names, ctx.needs_input_grad, strict=False) if needed}
 
 
 def _encode_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -181,7 +182,7 @@ def _register(kind: type[Call], backward: Callable[..., Any]) -> Any:
     names = [field.name for field in fields(kind)]
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        given = dict(zip(names, inputs, strict=True))
+        given = dict(zip(names, inputs, strict=False))
         ctx.save_for_backward(*(given[tensor] for tensor in kind.saved))
         ctx.plain = {key: None if isinstance(value, Tensor) else value for key, value in given.items()}
 

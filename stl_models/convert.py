@@ -16,6 +16,7 @@ from torch import nn
 
 from stl_algebra.errors import InvalidInput
 from stl_algebra.progress import Progress
+from stl_kernels import unpacked
 from stl_kernels.layers.factors import STLFactors
 from stl_models.composites.composite import Composite, on_tiles, replace_products
 from stl_models.planning.allocate import Allocation, Decision
@@ -55,6 +56,8 @@ class BlockStore(Protocol):
         ...
 
 
+# Weights are used a few times and replaced: a second copy of them would cost memory and save no time.
+@unpacked()
 def convert_(
     model: nn.Module,
     config: ConversionConfig | None = None,

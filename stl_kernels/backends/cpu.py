@@ -7,6 +7,7 @@ leading dimension. Nothing is transposed. Consecutive
 tiles cost one copy in and one copy out, made piecewise so that they stay in the cache. The whole layer runs
 in blocks of hundreds of tile rows whose workspace is kept, on huge pages where the system has them: fresh
 memory would cost more to touch than to compute in. There is no loop over tiles or over the r products.
+Weights that stay constant are kept in oneDNN's order where that is faster (`packed`).
 
 What does not belong here: gradients and checks (`stl_kernels.ops`, `stl_kernels.contract.calls`).
 """
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from stl_kernels.backends.base import refuse_fused, register
+from stl_kernels.backends.packed import packed
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import Cut, ceil_div, from_tiles, to_tiles
 
@@ -83,19 +85,27 @@ class CpuBackend:
         rows, (rank, tiles_in, tiles_out) = x.shape[0], encoded_w.shape
         tile_rows = ceil_div(rows, n)
         out = x.new_empty(rows, call.columns)
+        constant = packed(encoded_w, tile_rows) if call.constant else None
         # A large layer may use as much as its weights do: higher blocks read those less often.
         room = max(self.workspace, min(self.large_workspace, encoded_w.numel() * x.element_size()))
         height = self._block_height(tile_rows, rank * (tiles_in + tiles_out) * x.element_size(), room)
+        height = height if constant is None else constant.height
         space = self._kept("space", height * rank * (tiles_in + tiles_out), x)
+        block = space[: height * rank * tiles_in].view(height, rank, tiles_in)
         for first in range(0, tile_rows, height):
             count = min(height, tile_rows - first)
-            encoded = space[: count * rank * tiles_in].view(count, rank, tiles_in)
-            products = space[encoded.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
+            encoded = block[:count]
             part = slice(first * n, (first + count) * n)
             self._encode_into(encoded, x[part], call.encode_x, call.into)
-            # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
-            torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
-            self._decode_into(out[part], products, call)
+            if constant is not None and 2 * count >= height:
+                # Rows of an earlier block fill the last one up.
+                by_row = constant.core(block)[:count]
+            else:
+                products = space[block.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)
+                # A contiguous result: BLAS writes it directly; torch would copy a transposed one into place.
+                torch.bmm(encoded.transpose(0, 1), encoded_w, out=products)
+                by_row = products.transpose(0, 1)
+            self._decode_into(out[part], by_row, call)
         return out
 
     def _block_height(self, tile_rows: int, bytes_per_row: int, room: int) -> int:
@@ -142,21 +152,21 @@ class CpuBackend:
             torch.bmm(factor.expand(part.shape[0], -1, -1), entries, out=part)
 
     def _decode_into(self, out: Tensor, products: Tensor, call: Linear) -> None:
-        """Decode products (r, I, J) into out (rows, M), a contiguous block of rows."""
+        """Decode products (I, r, J) into out (rows, M), a contiguous block of rows."""
         cut, bias = call.onto, call.bias
         n, m, _, strided = cut
         rows, columns = out.shape
-        _, count, tiles = products.shape
+        count, _, tiles = products.shape
         fits = (rows, columns) == (count * n, tiles * m)
         in_place = strided and fits
         step = count if in_place else self._step(count, n * m * tiles * out.element_size())
         for first in range(0, count, step):
-            part, into = products[:, first : first + step], out[first * n : (first + step) * n]
+            part, into = products[first : first + step], out[first * n : (first + step) * n]
             if in_place:
                 entries = into.view(-1, n * m, tiles)
             else:
-                entries = self._kept("tiles", part.shape[1] * n * m * tiles, out).view(-1, n * m, tiles)
-            torch.bmm(call.decode.expand(part.shape[1], -1, -1), part.transpose(0, 1), out=entries)
+                entries = self._kept("tiles", part.shape[0] * n * m * tiles, out).view(-1, n * m, tiles)
+            torch.bmm(call.decode.expand(part.shape[0], -1, -1), part, out=entries)
             if in_place:
                 if bias is not None:
                     into.add_(bias)

@@ -8,7 +8,7 @@ What does not belong here: gradients, registration and which backend runs (`stl_
 
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -57,7 +57,10 @@ class Call:
     @classmethod
     def schema(cls) -> str:
         """The arguments as torch.library writes them."""
-        return ", ".join(f"{_SCHEMA_TYPES[str(f.type)]} {f.name}" for f in fields(cls))
+        return ", ".join(
+            f"{_SCHEMA_TYPES[str(f.type)]} {f.name}" + ("" if f.default is MISSING else f"={f.default}")
+            for f in fields(cls)
+        )
 
     def check(self) -> None:
         """Raise InvalidInput where arguments do not fit together; reads no values."""
@@ -227,7 +230,8 @@ class Linear(Call):
     """x (N, K), encode_x (r, n*k), encoded_w (r, ceil(K/k), ceil(M/m)), decode (n*m, r), bias (M,) to (N, M).
 
     `fused` says whether core and decode are one kernel: True and False are orders, None leaves it to the
-    backend. The values are the same up to rounding.
+    backend. `constant` says that encoded_w will be used again with the same values: a backend may keep it in
+    another order. The values are the same up to rounding.
     """
 
     x: Tensor
@@ -243,6 +247,7 @@ class Linear(Call):
     strided: bool
     fused: bool | None
     backend: str
+    constant: bool = False
 
     saved = ("x", "encode_x", "encoded_w", "decode", "permutation")
     factor_names = ("encode_x", "decode")

@@ -47,6 +47,9 @@ class STLLinear(nn.Module):
       a token sees up to n - 1 later ones. For encoders of whole sequences only.
     * "rows": all leading axes flattened, n consecutive rows: the least padding, no promise about boundaries.
 
+    On CPUs `encoded_w` is kept a second time, in a faster order, where no gradient is asked for it; see
+    `stl_kernels.unpacked`, which also says what changes of the weights it follows.
+
     Args:
         in_features, out_features: K, M.
         encoders: the algorithm, a loaded encoders file, or a path.
@@ -255,6 +258,7 @@ class STLLinear(nn.Module):
             *(rows, encode_x, self.encoded_w, decode, self.bias),
             *(self.out_features, t.n, t.k, t.m),
             *(self.permutation, options.strided, options.fused, options.backend),
+            not (torch.is_grad_enabled() and self.encoded_w.requires_grad),
         ), groups
 
     def effective_map(self) -> Tensor:

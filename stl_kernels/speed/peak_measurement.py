@@ -18,6 +18,7 @@ from torch import Tensor
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_algebra.precision import BYTES
 from stl_kernels import ops
+from stl_kernels.backends.packed import packed
 from stl_kernels.contract.tiles import TILINGS
 from stl_kernels.device.peaks import STEPS, Peaks, device_name, load_peaks, peaks_file, store_peaks
 from stl_kernels.speed.timing import interleaved, replayed
@@ -99,7 +100,7 @@ def _measure_size(
         runs[f"core {step}"] = _core(random(_RANK, tiles, into), weights)
         for tiling in TILINGS:
             # Core and decode in two kernels: the steps are measured one by one.
-            plain = (None, onto * _SIDE, _SIDE, _SIDE, _SIDE, None, tiling == "strided", False, "auto")
+            plain = (None, onto * _SIDE, _SIDE, _SIDE, _SIDE, None, tiling == "strided", False, "auto", True)
             runs[f"{step} {tiling}"] = partial(ops.linear, part, encode, weights, decode, *plain)
     times = _fastest(runs, place, rounds, budget=12.0)
     product, moved = 2.0 * size**3, float((size * size + _RANK * tiles * tiles) * x.element_size())
@@ -161,9 +162,13 @@ def _fastest(
 
 
 def _core(encoded_x: Tensor, encoded_w: Tensor) -> Callable[[], Tensor]:
-    """The core alone as the layer runs it: on the CPU into memory that was touched before."""
+    """The core alone as the layer runs it: on the CPU in blocks, or into memory that was touched before."""
     if encoded_x.device.type != "cpu":
         return lambda: ops.core(encoded_x, encoded_w, "auto")
+    constant = packed(encoded_w, encoded_x.shape[1])
+    if constant is not None:
+        block = torch.randn(constant.height, *encoded_w.shape[:2])
+        return lambda: [constant.core(block) for _ in range(0, encoded_x.shape[1], constant.height)][-1]
     out = torch.zeros(*encoded_x.shape[:2], encoded_w.shape[2], dtype=encoded_x.dtype)
     by_row = encoded_x.transpose(0, 1).contiguous().transpose(0, 1)
     return lambda: torch.bmm(by_row, encoded_w, out=out)

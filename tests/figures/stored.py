@@ -45,9 +45,9 @@ def gpu_speedups(method):
     return tuple(gpu_layer(size, method)["graph_speedup"] for size in (16384, 4096))
 
 
-def speedup(shape):
+def speedup(shape, rank=48):
     """Of exact tiles over the dense product on a processor."""
     return next(
         e["speedup"] for e in results("cpu/layer.json")
-        if e["shape"] == shape and e["rank"] in (48, 49) and e["tiling"] == "strided"
+        if e["shape"] == shape and e["rank"] == rank and e["tiling"] == "strided"
     )  # fmt: skip

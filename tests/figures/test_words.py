@@ -42,8 +42,8 @@ def test_what_the_page_on_training_says_without_figures_holds():
 
 
 def test_where_the_texts_say_slower_it_is():
-    assert says("README.md", "slower than dense at 8192 x 2048 x 512")
-    assert speedup([8192, 2048, 512]) < 1
+    assert says("README.md", "and those of 48 slower than it at 1024\\^3")
+    assert speedup([1024] * 3) < 1
     assert says("README.md", "neither model is faster than the dense one, as the plan had said")
     assert says("docs/benchmarks.md", "neither is faster, and the plan says so")
     for entry in results("models/time.json").values():
@@ -55,7 +55,7 @@ def test_what_is_said_of_widths_on_a_processor_holds():
     assert says("docs/will-it-help.md", "Below widths of about a thousand exact tiles save nothing")
     assert speedup([1024] * 3) < 1
     assert says("docs/will-it-help.md", "all three sides 2,048 and more \\| yes")
-    assert min(speedup([2048] * 3), speedup([4096] * 3)) > 1
+    assert min(speedup([2048] * 3), speedup([4096] * 3, 49)) > 1
 
 
 def test_what_the_picture_of_whole_models_is_said_to_show_it_shows():
