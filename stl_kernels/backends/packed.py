@@ -41,8 +41,8 @@ _lock = threading.Lock()
 def unpacked() -> Iterator[None]:
     """Inside, no CPU layer of this thread keeps a second copy of its weights; what was kept is given back.
 
-    Outside, a copy is made anew as soon as the weights are changed by torch, replaced or loaded. Writing to a
-    few entries through `.data` or from numpy raises no version and may go unnoticed; to most of them does not.
+    Outside, a copy is made anew as soon as the weights are changed by torch, replaced or loaded. Writing to
+    few entries through `.data` or from numpy raises no version and may go unnoticed; to most it does not.
     """
     token = _packing.set(False)
     with _lock:

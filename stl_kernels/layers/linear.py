@@ -33,8 +33,9 @@ from stl_kernels.layers.row_groups import RowGroups, group_rows, ungroup_rows
 class STLLinear(nn.Module):
     """A linear layer y = x W + bias computed by a bilinear algorithm on tiles (arXiv 2503.12211).
 
-    Parameters: `encoded_w` (r, ceil(K/k), ceil(M/m)), trained freely; `bias` (M,); `factors.encode_x` and
-    `factors.decode`, frozen unless `trainable_factors`. `encode_w` is used once, when weights are encoded.
+    Parameters: `encoded_w` (r, ceil(K/k), ceil(M/m)), trained freely, on CPUs kept twice while it is not
+    (`stl_kernels.unpacked`); `bias` (M,); `factors.encode_x` and `factors.decode`, frozen unless
+    `trainable_factors`. `encode_w` is used once, when weights are encoded.
 
     A tile mixes n rows of the input, so which rows share a tile is part of the layer's meaning:
 
@@ -46,10 +47,6 @@ class STLLinear(nn.Module):
     * "sequence": n consecutive rows along the axis before the features, padded per sequence. **Not causal**:
       a token sees up to n - 1 later ones. For encoders of whole sequences only.
     * "rows": all leading axes flattened, n consecutive rows: the least padding, no promise about boundaries.
-
-    On CPUs `encoded_w` is kept a second time, in a faster order, where no gradient is asked for it; see
-    `stl_kernels.unpacked`, which also says what changes of the weights it follows.
-
     Args:
         in_features, out_features: K, M.
         encoders: the algorithm, a loaded encoders file, or a path.
@@ -254,11 +251,10 @@ class STLLinear(nn.Module):
         t, options = self.tile, self.options
         rows, groups = group_rows(x, t.n, options.row_grouping, options.batch_axis)
         encode_x, decode = self.factors()
+        constant = not (torch.is_grad_enabled() and self.encoded_w.requires_grad)
         return (
-            *(rows, encode_x, self.encoded_w, decode, self.bias),
-            *(self.out_features, t.n, t.k, t.m),
-            *(self.permutation, options.strided, options.fused, options.backend),
-            not (torch.is_grad_enabled() and self.encoded_w.requires_grad),
+            *(rows, encode_x, self.encoded_w, decode, self.bias, self.out_features, t.n, t.k, t.m),
+            *(self.permutation, options.strided, options.fused, options.backend, constant),
         ), groups
 
     def effective_map(self) -> Tensor:
