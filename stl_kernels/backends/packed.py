@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 #: Tile rows of the image, the first whose operands fit in so many bytes, else the last. oneDNN's order of the
@@ -51,6 +51,14 @@ def unpacked() -> Iterator[None]:
         yield
     finally:
         _packing.reset(token)
+
+
+def is_constant(encoded_w: Tensor) -> bool:
+    """Whether a layer's weights will be used again as they are: no gradient is asked for them.
+
+    A tensor that stands in for the parameter (`functional_call`, a parametrisation) is another at every call.
+    """
+    return isinstance(encoded_w, nn.Parameter) and not (torch.is_grad_enabled() and encoded_w.requires_grad)
 
 
 @dataclass(frozen=True)

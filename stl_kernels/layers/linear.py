@@ -17,6 +17,7 @@ from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.errors import InvalidInput, Unavailable
 from stl_kernels.backends import get_backend
 from stl_kernels.backends.base import Tunable
+from stl_kernels.backends.packed import is_constant
 from stl_kernels.contract import checks
 from stl_kernels.contract.calls import Linear
 from stl_kernels.contract.tiles import ceil_div
@@ -251,10 +252,9 @@ class STLLinear(nn.Module):
         t, options = self.tile, self.options
         rows, groups = group_rows(x, t.n, options.row_grouping, options.batch_axis)
         encode_x, decode = self.factors()
-        constant = not (torch.is_grad_enabled() and self.encoded_w.requires_grad)
         return (
             *(rows, encode_x, self.encoded_w, decode, self.bias, self.out_features, t.n, t.k, t.m),
-            *(self.permutation, options.strided, options.fused, options.backend, constant),
+            *(self.permutation, options.strided, options.fused, options.backend, is_constant(self.encoded_w)),
         ), groups
 
     def effective_map(self) -> Tensor:

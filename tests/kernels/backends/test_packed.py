@@ -1,6 +1,7 @@
 """Weights kept in oneDNN's order: the same product, made anew when the weights change, gone with them."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -102,6 +103,27 @@ def test_weights_that_are_trained_are_not_packed_and_frozen_ones_are(counted):
     own, x.grad = x.grad, None
     dense(x).square().sum().backward()
     torch.testing.assert_close(own, x.grad, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_tensors_that_stand_in_for_the_parameter_are_not_packed(counted):
+    layer, dense = layer_and_dense()
+    x = torch.randn(1024, 128)
+    given = {name: value.detach().clone() for name, value in layer.named_parameters()}
+    y = torch.func.functional_call(layer, given, x)
+    torch.testing.assert_close(y, dense(x), rtol=0, atol=2e-5)
+    assert counted == []
+
+
+@torch.no_grad()
+def test_threads_share_one_copy(counted):
+    layer, dense = layer_and_dense()
+    inputs = [torch.randn(1024, 128) for _ in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        outputs = list(threads.map(torch.no_grad()(layer), inputs))
+    for x, y in zip(inputs, outputs, strict=True):
+        torch.testing.assert_close(y, dense(x), rtol=0, atol=2e-5)
+    assert len(counted) == 1
 
 
 @pytest.mark.parametrize(
