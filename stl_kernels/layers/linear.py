@@ -34,9 +34,8 @@ from stl_kernels.layers.row_groups import RowGroups, group_rows, ungroup_rows
 class STLLinear(nn.Module):
     """A linear layer y = x W + bias computed by a bilinear algorithm on tiles (arXiv 2503.12211).
 
-    Parameters: `encoded_w` (r, ceil(K/k), ceil(M/m)), trained freely, on CPUs kept twice while it is not
-    (`stl_kernels.unpacked`); `bias` (M,); `factors.encode_x` and `factors.decode`, frozen unless
-    `trainable_factors`. `encode_w` is used once, when weights are encoded.
+    Parameters: `encoded_w` (r, ceil(K/k), ceil(M/m)), trained freely (see `unpacked`); `bias` (M,);
+    `factors.encode_x`, `factors.decode`, frozen unless `trainable_factors`. `encode_w` only encodes weights.
 
     A tile mixes n rows of the input, so which rows share a tile is part of the layer's meaning:
 
@@ -48,6 +47,7 @@ class STLLinear(nn.Module):
     * "sequence": n consecutive rows along the axis before the features, padded per sequence. **Not causal**:
       a token sees up to n - 1 later ones. For encoders of whole sequences only.
     * "rows": all leading axes flattened, n consecutive rows: the least padding, no promise about boundaries.
+
     Args:
         in_features, out_features: K, M.
         encoders: the algorithm, a loaded encoders file, or a path.

@@ -7,7 +7,7 @@ What does not belong here: peaks (`speed.peak_measurement`), the prediction (`sp
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,10 @@ from stl_kernels.speed.prediction import predict
 from stl_kernels.speed.timing import interleaved
 
 Shape = tuple[int, int, int]
+#: From a dense layer and its input (N, K) to what is timed.
+Peer = Callable[[torch.nn.Linear, Tensor], Callable[[], Any]]
+#: Seconds of a shape, of all runs together, at most.
+_BUDGET = 15.0
 
 
 @torch.no_grad()
@@ -38,12 +42,13 @@ def bench_shape(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     rounds: int = 15,
-    budget: float = 15.0,
+    peers: Mapping[str, Peer] | None = None,
 ) -> list[dict[str, Any]]:
     """Dense and every (encoders, tiling) on X (N, K) times W (K, M), all alternating in one run.
 
     Each entry holds medians, spread, the prediction from `peaks`, and `error`, the relative error of the
-    layer to its own float64 reference on a few rows, computed first (`error_to_float64`).
+    layer to its own float64 reference on a few rows, computed first (`error_to_float64`). `peers` run beside
+    them, each made of the dense layer and x; their spreads are under "peers".
     """
     place = torch.device(device)
     rows, inner, columns = shape
@@ -61,7 +66,9 @@ def bench_shape(
             error = error_to_float64(layer, x, 4 * algorithm.tile.n)
             runs[f"{algorithm.rank} {tiling}"] = partial(layer, x)
             entries.append((algorithm, tiling, error))
-    times = interleaved(runs, place, rounds, budget)
+    peers = peers or {}
+    runs.update({f"peer {name}": make(dense, x) for name, make in peers.items()})
+    times = interleaved(runs, place, rounds, _BUDGET)
     results = []
     for algorithm, tiling, error in entries:
         stl = times[f"{algorithm.rank} {tiling}"]
@@ -77,6 +84,7 @@ def bench_shape(
                 "error": error,
                 "dense": times["dense"],
                 "stl": stl,
+                "peers": {name: times[f"peer {name}"] for name in peers},
                 "speedup": speedup,
                 "predicted_stl_s": forecast.total,
                 "predicted_dense_s": forecast.dense,

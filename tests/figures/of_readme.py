@@ -1,6 +1,6 @@
 """Where the figures of README come from."""
 
-from tests.figures.stored import errors_of_sorted, errors_on_layers, gpu_layer, gpu_speedups, speedup
+from tests.figures.stored import LARGE, errors_of_sorted, errors_on_layers, gpu_layer, gpu_speedups, speedup
 
 README = "README.md"
 
@@ -31,7 +31,12 @@ FIGURES = [
         README,
         r"49 products were ([\d.]+) times as fast as torch's dense product at 4096\^3, "
         r"([\d.]+) times at 2048\^3 and ([\d.]+) times\s+at 8192 x 2048 x 512",
-        lambda: tuple(speedup(shape, 49) for shape in ([4096] * 3, [2048] * 3, [8192, 2048, 512])),
+        lambda: tuple(speedup(shape, 49) for shape in LARGE),
+    ),
+    (
+        README,
+        r"compiled, frozen models,\s+([\d.]+), ([\d.]+) and (\.\d+) times",
+        lambda: tuple(speedup(shape, 49, "packed") for shape in LARGE),
     ),
     (
         README,

@@ -45,9 +45,15 @@ def gpu_speedups(method):
     return tuple(gpu_layer(size, method)["graph_speedup"] for size in (16384, 4096))
 
 
-def speedup(shape, rank=48):
-    """Of exact tiles over the dense product on a processor."""
-    return next(
-        e["speedup"] for e in results("cpu/layer.json")
+#: Products whose times the README gives, (N, K, M).
+LARGE = ([4096] * 3, [2048] * 3, [8192, 2048, 512])
+
+
+def speedup(shape, rank=48, beside="torch"):
+    """Of exact tiles over the dense product on a processor: torch's own, or the one with packed weights."""
+    entry = next(
+        e for e in results("cpu/layer.json")
         if e["shape"] == shape and e["rank"] == rank and e["tiling"] == "strided"
     )  # fmt: skip
+    dense = entry["dense"] if beside == "torch" else entry["peers"]["dense, packed"]
+    return dense["median_s"] / entry["stl"]["median_s"]
