@@ -84,7 +84,7 @@ def bench_shape(
                 "error": error,
                 "dense": times["dense"],
                 "stl": stl,
-                "peers": {name: times[f"peer {name}"] for name in peers},
+                **({"peers": {name: times[f"peer {name}"] for name in peers}} if peers else {}),
                 "speedup": speedup,
                 "predicted_stl_s": forecast.total,
                 "predicted_dense_s": forecast.dense,
