@@ -3,8 +3,9 @@
 Needs torch, triton, numpy and safetensors. Dense, 2:4 semi-structured where the GPU has it, and STL at ranks
 16, 24, 32 and 48 with core and decode in two kernels and in one, interleaved, in bfloat16: called from
 Python, and replayed from CUDA graphs, which leave the host's time out. The faster one of the two is
-remembered for later layers of the same shape (`STLLinear.tune`). `python -m benchmarks.gpu --draw
-results/gpu/layer.json` makes the figure where matplotlib is installed.
+remembered for later layers of the same shape (`STLLinear.tune`). Another card's figures get a file of their
+own by `--out`. `python -m benchmarks.gpu --draw results/gpu/layer.json` makes the figure where matplotlib is
+installed.
 
 What does not belong here: CPU measurements (`cpu_layers`).
 """
@@ -237,6 +238,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="Layers on a GPU.")
     parser.add_argument("--draw", metavar="JSON", help="only draw the figure of a results file")
+    parser.add_argument(
+        "--out",
+        metavar="JSON",
+        type=Path,
+        default=Path("results/gpu/layer.json"),
+        help="where the figures go, written again after each shape (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if options.draw:
         print(draw(Path(options.draw)))
@@ -247,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shapes = [*squares, *FLAT, *((rows, *layer) for layer in LAYERS for rows in ROWS)]
     print("measuring peaks", file=sys.stderr)
     peaks = measure_peaks(torch.bfloat16, "cuda")
-    print(table(run(shapes, peaks, Path("results/gpu/layer.json"))))
+    print(table(run(shapes, peaks, options.out)))
 
 
 if __name__ == "__main__":

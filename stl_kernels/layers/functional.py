@@ -71,7 +71,8 @@ def in_bases_of(encoders: Encoders, encode_x: Tensor) -> BilinearAlgorithm:
         if torch.equal(encode_x, torch.tensor(way.encode_x).to(encode_x)):
             return way
     there = encode_x.detach().double().cpu().numpy()
-    tolerance = 4 * torch.finfo(encode_x.dtype).eps
+    # The turn is found by a singular value decomposition, whose last digits differ between libraries.
+    tolerance = max(4 * torch.finfo(encode_x.dtype).eps, 1e-12)
     turned = (turned_onto(way, there, tolerance) for way in ways if way.encode_x.shape == there.shape)
     return next((one for one in turned if one is not None), ways[0])
 

@@ -44,6 +44,12 @@ FIGURES = [
         lambda: gpu_speedups("stl48"),
     ),
     (README, r"rank 24 is ([\d.]+) and ([\d.]+) times as fast", lambda: gpu_speedups("stl24")),
-    (README, r"2:4 ([\d.]+) and ([\d.]+) times", lambda: gpu_speedups("2:4")),
+    (README, r"2:4 ([\d.]+) and ([\d.]+) times; on", lambda: gpu_speedups("2:4")),
+    (
+        README,
+        r"on an H200 rank 48 ([\d.]+) and\s+(\.\d+), rank 24 ([\d.]+) and ([\d.]+), "
+        r"2:4 ([\d.]+) and ([\d.]+) times",
+        lambda: tuple(f for method in ("stl48", "stl24", "2:4") for f in gpu_speedups(method, "H200")),
+    ),
     (README, r"a layer takes the host (\.\d) ms", lambda: (milliseconds_of_the_host(),)),
 ]

@@ -35,14 +35,18 @@ def errors_of_sorted(source, method, ranks, which="error"):
     return tuple(found[rank] for rank in ranks)
 
 
-def gpu_layer(size, method):
+#: What was measured on each card.
+GPUS = {"H100": "gpu/layer.json", "H200": "gpu/layer-h200.json"}
+
+
+def gpu_layer(size, method, card="H100"):
     """An entry of a square product on a GPU."""
-    return next(e for e in results("gpu/layer.json") if e["shape"] == [size] * 3 and e["method"] == method)
+    return next(e for e in results(GPUS[card]) if e["shape"] == [size] * 3 and e["method"] == method)
 
 
-def gpu_speedups(method):
+def gpu_speedups(method, card="H100"):
     """From CUDA graphs over the dense product, of 16384^3 and 4096^3."""
-    return tuple(gpu_layer(size, method)["graph_speedup"] for size in (16384, 4096))
+    return tuple(gpu_layer(size, method, card)["graph_speedup"] for size in (16384, 4096))
 
 
 #: Products whose times the README gives, (N, K, M).

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("compile_for_gpu.py")
+ROOT = Path(__file__).parents[3]
 # What a program may take of a multiprocessor's shared memory at compute capability 9.0 (CUDA C++ guide).
 SHARED = 227 * 1024
 
@@ -18,6 +19,8 @@ def test_all_launches_compile_and_the_fused_decode_stays_in_registers(tmp_path):
     pytest.importorskip("triton")
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    # The package need not be installed where its tests run.
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     command = [sys.executable, str(PROGRAM), "90", "bfloat16"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
