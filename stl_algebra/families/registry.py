@@ -53,7 +53,8 @@ class Family:
     """A registered family: its name, whether it uses a group, one line about it, and the function.
 
     One `for_profiles` is worth trying where the features of a tile differ in variance, first the strongest; a
-    search on white tiles takes it when it is named.
+    search on white tiles takes it when it is named. One `when_named` begins with what was published, and no
+    search takes it that did not ask for it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Family:
     summary: str
     propose: Callable[[Request], BilinearAlgorithm]
     for_profiles: bool = False
+    when_named: bool = False
 
 
 #: Modules that register families, and the names that they register, in the order of every plan.
@@ -69,6 +71,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "convolutions": ("convolutions",),
     "ungrouped": ("known", "random"),
     "strongest": ("strongest",),
+    "dictionary": ("dictionary",),
+    "neighbours": ("neighbours",),
     "orbits": ("orbits",),
 }
 
@@ -112,7 +116,7 @@ FAMILIES = _Families()
 
 
 def register(
-    name: str, *, uses_group: bool, summary: str, for_profiles: bool = False
+    name: str, *, uses_group: bool, summary: str, for_profiles: bool = False, when_named: bool = False
 ) -> Callable[[Callable[[Request], BilinearAlgorithm]], Callable[[Request], BilinearAlgorithm]]:
     """Decorator that adds a family under `name`.
 
@@ -139,7 +143,7 @@ def register(
             )
             return algorithm.renamed(algorithm.name, stamped)
 
-        FAMILIES.add(Family(name, uses_group, summary, checked, for_profiles))
+        FAMILIES.add(Family(name, uses_group, summary, checked, for_profiles, when_named))
         return propose
 
     return add

@@ -12,18 +12,16 @@ import contextlib
 import numpy as np
 
 from stl_algebra.algorithms.balance import balance
-from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
+from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.compose import sandwich
-from stl_algebra.algorithms.provenance import Provenance
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm
+from stl_algebra.families.random_products import with_random_products
 from stl_algebra.families.registry import Request, register
 
 #: Random products at most, beyond those that the rank needs.
 _MOST_RANDOM = 16
-#: Size of a random product's decoder, in units of its encoders' entries: small, so that the exact part stays.
-_DECODER = 0.01
 
 
 @register(
@@ -53,17 +51,8 @@ def strongest(request: Request) -> BilinearAlgorithm:
     w = np.zeros((part.rank, t.k, t.m))
     x[:, :, :inner] = part.encode_x.reshape(-1, t.n, inner)
     w[:, :inner] = part.encode_w.reshape(-1, inner, t.m)
-    factors = [x.reshape(part.rank, -1), w.reshape(part.rank, -1), part.decode.T]
-    scales = (1.0, 1.0, _DECODER)
-    x_all, w_all, d_all = (
-        _with_random(f, count, scale, rng) for f, scale in zip(factors, scales, strict=True)
-    )
     steps = (f"start {part!r} on the first {inner} of {t.k} inner indices, {count} random products",)
-    return BilinearAlgorithm(t, x_all, w_all, d_all.T, f"pruned {part.name}", Provenance(steps=steps))
-
-
-def _with_random(factor: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """(r + count, size): Gaussian rows below, of the root mean square of the entries times `scale`."""
-    size = scale * float(np.sqrt(np.mean(factor**2)))
-    out: Array = np.vstack([factor, size * rng.normal(size=(count, factor.shape[1]))])
-    return out
+    wide = BilinearAlgorithm(
+        t, x.reshape(part.rank, -1), w.reshape(part.rank, -1), part.decode, f"pruned {part.name}"
+    )
+    return with_random_products(wide, count, rng, steps)

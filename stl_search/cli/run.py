@@ -37,7 +37,7 @@ from stl_search.study.urls import without_password
 )
 @click.option("--rank", type=int, required=True, help="Products per tile triple.")
 @click.option(
-    "--family", "families", multiple=True, help="Families to use; all by default.",
+    "--family", "families", multiple=True, help="Families to use; all but `neighbours` by default.",
     shell_complete=family_names,
 )  # fmt: skip
 @dtype_option

@@ -60,11 +60,14 @@ class Settings:
             profile.colour(tile)
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InvalidInput("seed", expected="a number of at least 0", got=seed)
-        # Without a choice, all that can run: those that use a group, or a profile, only where there is one.
+        # Without a choice, all that can run: those that use a group, or a profile, only where there is one,
+        # and none that begins with what was published.
         chosen = tuple(families) or tuple(
             name
             for name, known in FAMILIES.items()
-            if (groups or not known.uses_group) and (profile or not known.for_profiles)
+            if (groups or not known.uses_group)
+            and (profile or not known.for_profiles)
+            and not known.when_named
         )
         for name in chosen:
             family(name)
