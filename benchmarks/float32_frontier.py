@@ -24,11 +24,12 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.scores import total
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import rank_of_exact
-from stl_algebra.published import FLOAT32, FOLDER, encoders
+from stl_algebra.published import FOLDER, encoders
 from stl_search.frontier.known import known_algorithms
 from stl_search.frontier.winners import is_better
 from stl_search.trials.descent import Descent, descend
 
+FLOAT32 = "fp32"
 #: On the way down from an exact algorithm, and from where the two ways lie side by side.
 NARROW = Descent(width=3, branch=3)
 WIDE = Descent(width=6, branch=10, probing=25, finishing=150)

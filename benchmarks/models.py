@@ -171,9 +171,11 @@ def run(arguments: argparse.Namespace) -> None:
         ]
         for method in arguments.method:
             for ratio in arguments.ratio:
-                errors = layer_errors(model, config_of(method, ratio), batches, [dict(b) for b in seen])
+                config = config_of(method, ratio, **json.loads(arguments.set))
+                errors = layer_errors(model, config, batches, [dict(b) for b in seen])
                 median = statistics.median(errors.values())
-                results.setdefault("layers", {})[f"{method} at {ratio}"] = {
+                name = f"{method} at {ratio}" + (f", {arguments.set}" if arguments.set != "{}" else "")
+                results.setdefault("layers", {})[name] = {
                     "median": median,
                     "errors": errors,
                 }

@@ -3,8 +3,8 @@
 Encoders files in data/published, each with the command that made it; `encoders` reads one. What does not
 belong here: searching and publishing (`stl_search.frontier`), exact algorithms of all formats
 (`exact.catalogue`). Those in data/published/sorted are for layers whose features are sorted
-(`algorithms.profile`), those in data/published/fp32 for float32 alone: they amplify rounding errors so much
-that shorter dtypes lose what they gain.
+(`algorithms.profile`), those in data/published/fp16 and fp32 for that dtype and finer ones: they amplify
+rounding errors so much that coarser dtypes lose what they gain.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from stl_algebra.algorithms.two_level import TwoLevel
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import exact_algorithm, is_composed, rank_of_exact
 from stl_algebra.factor_files import FactorFile, read_factors
+from stl_algebra.precision import PRECISIONS, Precision, precision
 
 FOLDER = Path(__file__).parent / "data" / "published"
 #: NMSE of an exact algorithm, at most.
 _ROUNDING = 1e-9
 #: Entries of a tile up to which a companion is found in a moment.
 _LARGEST_COMPANION = 16
-_NAME = re.compile(r"(\d+x\d+x\d+)-r(\d+)(?:-(sorted|fp32))?")
-#: The dtype that has a frontier of its own; others share one.
-FLOAT32 = "fp32"
+#: Dtypes that have a frontier of their own beside that of all, coarse to fine. TF32 rounds as float16 does.
+OWN = ("fp16", "fp32")
+_NAME = re.compile(rf"(\d+x\d+x\d+)-r(\d+)(?:-({'|'.join((SORTED, *OWN))}))?")
+_FINENESS = list(PRECISIONS)
 
 
 @lru_cache(maxsize=8)
@@ -45,8 +47,9 @@ def published(profile: str | None = None, dtype: str | None = None) -> dict[tupl
     """
     if profile not in (None, SORTED):
         raise InvalidInput("profile", expected=f"None or {SORTED!r}", got=repr(profile))
-    if dtype not in (None, FLOAT32) or (dtype and profile):
-        raise InvalidInput("dtype", expected="None" if profile else f"None or {FLOAT32!r}", got=repr(dtype))
+    if dtype not in (None, *OWN) or (dtype and profile):
+        expected = "None" if profile else f"None, {' or '.join(map(repr, OWN))}"
+        raise InvalidInput("dtype", expected=expected, got=repr(dtype))
     found = {}
     for path in (FOLDER / (profile or dtype or "")).glob("*.safetensors"):
         match = _NAME.fullmatch(path.stem)
@@ -89,7 +92,8 @@ def encoders(
         rank: products.
         profile: None for white tiles, "sorted" for those fitted to the shipped profile of sorted features,
             which `STLLinear.from_linear(..., calibration=...)` lays out.
-        dtype: None for those that serve every dtype, "fp32" for those that only float32 should run.
+        dtype: None for those that serve every dtype, "fp16" or "fp32" for those that only that one and finer
+            ones should run.
 
     Raises:
         InvalidInput: there is none; lists what there is.
@@ -161,7 +165,7 @@ def _part(tile: TileFormat, rank: int) -> BilinearAlgorithm:
 
 def read_encoders(source: str | Path) -> FactorFile:
     """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32",
-    "4x4x4-r32-sorted", "4x4x4-r36-fp32" or, outer and inner, "2x2x2-r7*4x4x4-r36".
+    "4x4x4-r32-sorted", "4x4x4-r47-fp16" or, outer and inner, "2x2x2-r7*4x4x4-r36".
 
     A file of that name comes first.
 
@@ -180,15 +184,25 @@ def read_encoders(source: str | Path) -> FactorFile:
 def _named(name: str) -> BilinearAlgorithm:
     match = _NAME.fullmatch(name)
     assert match is not None, name
-    if match[3] == FLOAT32:
-        return encoders(match[1], int(match[2]), dtype=FLOAT32)
+    if match[3] in OWN:
+        return encoders(match[1], int(match[2]), dtype=match[3])
     return encoders(match[1], int(match[2]), match[3])
 
 
-def is_for_float32(name: str | Path) -> bool:
-    """Whether this is the name of published encoders that only float32 should run."""
+def own_dtypes(dtype: str) -> tuple[str, ...]:
+    """The dtypes whose own frontiers also serve this one, or a finer one: "fp16" for TF32, both for float32.
+
+    Raises:
+        InvalidInput: there is no such dtype.
+    """
+    fine = _FINENESS.index(precision(dtype).name)
+    return tuple(own for own in OWN if _FINENESS.index(own) <= fine)
+
+
+def coarsest(name: str | Path) -> Precision | None:
+    """The coarsest precision that should run published encoders of this name; None where any may."""
     match = _NAME.fullmatch(str(name))
-    return match is not None and match[3] == FLOAT32
+    return PRECISIONS[match[3]] if match is not None and match[3] in OWN else None
 
 
 def two_level(name: str) -> TwoLevel:
@@ -196,7 +210,7 @@ def two_level(name: str) -> TwoLevel:
 
     Raises:
         InvalidInput: the name is not of that form, there is no such published algorithm, or one is for sorted
-            features or for float32 alone.
+            features or not for every dtype.
     """
     matches = [_NAME.fullmatch(part) for part in name.split("*")]
     if len(matches) != 2 or None in matches:

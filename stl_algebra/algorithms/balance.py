@@ -149,10 +149,19 @@ def amplification_moments(moved: Sequence[Array]) -> tuple[float, list[Array]]:
     """sum |A|^2 |B|^2 |C|^2, and half its derivatives by P, Q and R at the identity: symmetric matrices."""
     squares = np.array([np.square(part).sum(axis=(1, 2)) for part in moved])
     others = [squares[1] * squares[2], squares[2] * squares[0], squares[0] * squares[1]]
-    rows = [np.einsum("r,rij,rkj->ik", o, part, part) for o, part in zip(others, moved, strict=True)]
-    columns = [np.einsum("r,rji,rjk->ik", o, part, part) for o, part in zip(others, moved, strict=True)]
+    rows = [_weighted_gram(o, part) for o, part in zip(others, moved, strict=True)]
+    columns = [_weighted_gram(o, part.transpose(0, 2, 1)) for o, part in zip(others, moved, strict=True)]
     moments = [rows[0] - columns[2], rows[1] - columns[0], rows[2] - columns[1]]
     return float(squares.prod(axis=0).sum()), moments
+
+
+def _weighted_gram(weights: Array, part: Array) -> Array:
+    """sum_r w_r A_r A_r^T for (r, i, j) matrices, as one product of matrices."""
+    flat, weighted = (
+        p.transpose(1, 0, 2).reshape(part.shape[1], -1) for p in (part, weights[:, None, None] * part)
+    )
+    out: Array = weighted @ flat.T
+    return out
 
 
 def _newton(triples: Sequence[Array], gauge: list[Array]) -> list[Array]:

@@ -17,7 +17,7 @@ from stl_algebra.algorithms.encoders_file import EncodersFile
 from stl_algebra.algorithms.feature_layout import turned_onto
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
-from stl_algebra.published import is_for_float32, read_encoders
+from stl_algebra.published import coarsest, own_dtypes, read_encoders
 from stl_kernels.backends import AUTO
 from stl_kernels.contract import checks
 from stl_kernels.contract.tiles import TILINGS
@@ -40,7 +40,7 @@ def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> Biline
         dtype: of the arithmetic that follows, None for full precision.
 
     Raises:
-        InvalidInput: none of these, the file is unreadable, or half precision for encoders of float32.
+        InvalidInput: none of these, the file is unreadable, or a dtype too coarse for these encoders.
     """
     if isinstance(encoders, BilinearAlgorithm):
         return encoders
@@ -49,8 +49,9 @@ def as_algorithm(encoders: Encoders, dtype: torch.dtype | None = None) -> Biline
     if isinstance(encoders, (str, Path)):
         algorithm = read_encoders(encoders).judged.algorithm
         half = dtype in (torch.float16, torch.bfloat16) and not Path(encoders).exists()
-        if half and is_for_float32(encoders):
-            raise InvalidInput("dtype", expected=f"float32 or longer for {encoders}", got=str(dtype))
+        least = coarsest(encoders) if half else None
+        if least is not None and least.name not in own_dtypes(str(dtype)):
+            raise InvalidInput("dtype", expected=f"{least.words} or finer for {encoders}", got=str(dtype))
         return companion(algorithm) if half else algorithm
     raise InvalidInput(
         "encoders",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.precision import precision
 from stl_kernels.layers.row_groups import ROW_GROUPINGS
@@ -20,6 +21,8 @@ SENSITIVITIES = ("auto", "kfac", "one-at-a-time", "error")
 OBJECTIVES = ("auto", "logits", "hidden", "pooled")
 REPAIRS = ("held-out", "always", "never")
 TILES = ("always", "where-faster", "never")
+#: Of exact tiles: of longer ones the algorithm alone takes minutes to make and check.
+LARGEST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class ConversionConfig:
         skip: shell patterns of layer names to leave alone.
         overrides: per pattern; the first match wins.
         outside_blocks: convert layers outside the blocks (heads, poolers) too.
-        tile: format of the exact tiles, "" for dense products only.
+        tile: format of the exact tiles, "" for dense products only. Larger ones leave less to the core and cost
+            more around it.
         tiles: "always", "where-faster" on `device`, or "never".
         encoders: path of an encoders file for the recipe `tiles`, "" for none.
         row_grouping: which rows share a tile; "batch" keeps causal models causal.
@@ -131,6 +135,10 @@ class ConversionConfig:
             raise InvalidInput("distillation", expected="a number of steps of at least 0", got=steps)
         if not 0 <= self.held_out < 1:
             raise InvalidInput("held_out", expected="a share from 0 to below 1", got=self.held_out)
+        if self.tile:
+            tile = TileFormat.parse(self.tile)
+            if max(tile.n, tile.k, tile.m) > LARGEST_SIDE:
+                raise InvalidInput("tile", expected=f"sides of at most {LARGEST_SIDE}", got=self.tile)
         if self.dtype:
             object.__setattr__(self, "dtype", precision(self.dtype).stored)
 

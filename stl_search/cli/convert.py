@@ -10,6 +10,7 @@ import click
 from stl_search.cli.common import command_line, echo_json, err, json_option, out, progress_bar, table
 from stl_search.cli.names import predicted_devices
 from stl_search.cli.names import recipes as recipe_names
+from stl_search.cli.names import tiles as tile_names
 
 if TYPE_CHECKING:
     from stl_models.planning.plan import Plan
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
     multiple=True,
     shell_complete=recipe_names,
     help="Allowed recipes; every standard one by default.",
+)
+@click.option(
+    "--tile",
+    default="4x4x4",
+    show_default=True,
+    shell_complete=tile_names,
+    help="Format of the exact tiles. Larger ones leave more of the core to products and cost more around it; "
+    "the plan says both.",
 )
 @click.option("--skip", multiple=True, help="Shell patterns of layers to leave alone.")
 @click.option(

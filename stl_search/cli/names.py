@@ -44,13 +44,13 @@ def _tiles() -> list[str]:
 
 def _encoders() -> list[str]:
     from stl_algebra.algorithms.profile import SORTED
-    from stl_algebra.published import FLOAT32, published
+    from stl_algebra.published import OWN, published
 
     white = [f"{tile.slug}-r{rank}" for tile, rank in published()]
     return [
         *white,
         *(f"{tile.slug}-r{rank}-{SORTED}" for tile, rank in published(SORTED)),
-        *(f"{tile.slug}-r{rank}-{FLOAT32}" for tile, rank in published(dtype=FLOAT32)),
+        *(f"{tile.slug}-r{rank}-{dtype}" for dtype in OWN for tile, rank in published(dtype=dtype)),
     ]
 
 

@@ -11,7 +11,7 @@ from stl_algebra.algorithms.scores import closed_form_scores, rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.exact.compositions import Composition, splits
-from stl_algebra.published import FLOAT32, encoders_file, of_format, published, two_levels
+from stl_algebra.published import encoders_file, of_format, own_dtypes, published, two_levels
 from stl_search.trials.als import Target, from_batch, to_batch
 from stl_search.trials.polish import brought_down
 
@@ -22,11 +22,11 @@ def known_algorithms(tile: TileFormat, dtype: str = "bf16") -> dict[int, list[Bi
 
     Args:
         tile: the format.
-        dtype: whose rounding counts; "fp32" adds the encoders that only float32 should run.
+        dtype: whose rounding counts; encoders of its own frontier, or of a coarser one, are added.
     """
     exact = exact_algorithm(tile)
     known = {exact.rank: [exact, companion(exact)]}
-    for kind in (None, FLOAT32) if dtype == FLOAT32 else (None,):
+    for kind in (None, *own_dtypes(dtype)):
         for own, rank in published(dtype=kind):
             if own == tile:
                 known.setdefault(rank, []).append(encoders_file(tile, rank, dtype=kind).algorithm)

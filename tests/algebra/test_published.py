@@ -13,8 +13,10 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import fitted_to, shipped_profile
 from stl_algebra.algorithms.scores import nmse, total
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
-from stl_algebra.published import encoders_file, published, read_encoders
+from stl_algebra.precision import PRECISIONS
+from stl_algebra.published import OWN, encoders_file, own_dtypes, published, read_encoders
 from stl_kernels import STLLinear
+from stl_search.frontier.known import known_algorithms
 from stl_search.judging.sampled import sampled_error
 from stl_search.matrices.readers import load_matrices
 
@@ -73,19 +75,38 @@ def _white(tile, rank):
     return direct_sum(half, half, "k")
 
 
-@pytest.mark.parametrize(("tile", "rank"), published(dtype="fp32"), ids=lambda value: str(value))
-def test_encoders_for_float32_beat_the_others_there_and_no_shorter_dtype_takes_them(tile, rank):
-    stored = encoders_file(tile, rank, dtype="fp32")
+OF_THEIR_OWN = [
+    pytest.param(tile, rank, dtype, id=f"{tile.slug}-r{rank}-{dtype}")
+    for dtype in OWN
+    for tile, rank in published(dtype=dtype)
+]
+
+
+@pytest.mark.parametrize(("tile", "rank", "dtype"), OF_THEIR_OWN)
+def test_encoders_for_fine_dtypes_beat_the_others_there_and_no_coarser_one_takes_them(tile, rank, dtype):
+    stored = encoders_file(tile, rank, dtype=dtype)
     assert (stored.algorithm.tile, stored.algorithm.rank) == (tile, rank)
     assert stored.algorithm.provenance.command
     assert stored.judged() == Judged.of(stored.algorithm)
     ours, others = stored.judged().scores, encoders_file(tile, rank).judged().scores
-    assert ours.total("fp32") < others.total("fp32")
+    assert ours.total(dtype) < 0.99 * others.total(dtype)
     assert ours.total("bf16") > others.total("bf16")
-    name = f"{tile.slug}-r{rank}-fp32"
-    assert read_encoders(name).judged.algorithm == encoders(tile, rank, dtype="fp32")
-    with pytest.raises(InvalidInput, match=f"dtype: expected float32 or longer for {name}"):
+    name = f"{tile.slug}-r{rank}-{dtype}"
+    assert read_encoders(name).judged.algorithm == encoders(tile, rank, dtype=dtype)
+    words = PRECISIONS[dtype].words
+    with pytest.raises(InvalidInput, match=f"dtype: expected {words} or finer for {name}"):
         STLLinear(8, 8, name, dtype=torch.bfloat16)
+    assert STLLinear(8, 8, name, dtype=getattr(torch, PRECISIONS[dtype].stored)).rank == rank
+
+
+def test_every_dtype_has_its_own_frontiers_and_those_of_coarser_ones():
+    assert {name: own_dtypes(name) for name in PRECISIONS} == {
+        "bf16": (),
+        "fp16": ("fp16",),
+        "tf32": ("fp16",),
+        "fp32": ("fp16", "fp32"),
+    }
+    assert {len(known_algorithms(SHORT, dtype)[47]) for dtype in ("bf16", "fp16")} == {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +187,7 @@ def test_what_there_is_not_is_listed():
         encoders("5x5x5", 60)
     with pytest.raises(InvalidInput, match="profile: expected None or 'sorted', got 'steep'"):
         encoders("4x4x4", 32, profile="steep")
-    with pytest.raises(InvalidInput, match="dtype: expected None or 'fp32', got 'fp8'"):
+    with pytest.raises(InvalidInput, match="dtype: expected None, 'fp16' or 'fp32', got 'fp8'"):
         encoders("4x4x4", 32, dtype="fp8")
     with pytest.raises(InvalidInput, match="dtype: expected None, got 'fp32'"):
         encoders("4x4x4", 40, profile="sorted", dtype="fp32")

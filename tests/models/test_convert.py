@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from stl_algebra.errors import InvalidInput
+from stl_kernels import STLLinear
 from stl_models import ConversionConfig, convert_
 from stl_models.composites.composite import Composite
 from stl_models.structure.tracing import run_model
@@ -228,6 +229,16 @@ def test_distillation_takes_back_steps_that_do_not_help(llama, batches):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("tile", "exact"), [("8x8x8", 512 / 336), ("2x2x2", 8 / 7)])
+def test_other_exact_tiles_share_the_ratio_otherwise(llama, batches, tile, exact):
+    report = convert_(llama, ConversionConfig(ratio=1.6, tile=tile, recipes=("pivoted-low-rank",)), batches)
+    assert report.ratios["core"] >= 1.6
+    tiles = [m for m in llama.modules() if isinstance(m, STLLinear)]
+    assert tiles
+    assert all(m.tile.slug == tile and m.tile.products / m.rank == pytest.approx(exact) for m in tiles)
+
+
+@pytest.mark.slow
 def test_a_predicted_time_is_a_target(llama, batches):
     config = ConversionConfig(device="H200", dtype="", seconds=1.0, ratio=None, batch=4, length=8)
     assert convert_(llama, config, batches).ratios["core"] > 0
@@ -244,6 +255,10 @@ def test_configuration_goes_through_json():
         ConversionConfig(ratio=2.0, loss=0.1)
     with pytest.raises(InvalidInput, match="recipe"):
         ConversionConfig(recipes=("nothing",))
+    with pytest.raises(InvalidInput, match="tile: expected sides of at most 8, got 4x16x4"):
+        ConversionConfig(tile="4x16x4")
+    with pytest.raises(InvalidInput, match='tile: expected a size such as "4"'):
+        ConversionConfig(tile="four")
     assert config.with_changes(loss=0.1).ratio is None
 
 
