@@ -178,6 +178,7 @@ def run(arguments: argparse.Namespace) -> None:
                 results.setdefault("layers", {})[name] = {
                     "median": median,
                     "errors": errors,
+                    "command": command_line(),
                 }
                 print(f"layers, {method} at {ratio}: median {median:.4f}", flush=True)
                 write(arguments.out, results)
@@ -319,10 +320,7 @@ def main() -> None:
         model.save_pretrained(arguments.out)
         AutoTokenizer.from_pretrained(arguments.gguf.parent, **where).save_pretrained(arguments.out)
         return
-    if arguments.command == "time":
-        time_models(arguments)
-        return
-    run(arguments)
+    (time_models if arguments.command == "time" else run)(arguments)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class CpuBackend:
             part = slice(first * n, (first + count) * n)
             self._encode_into(encoded, x[part], call.encode_x, call.into)
             if constant is not None and 2 * count >= height:
-                # Rows of an earlier block fill the last one up.
+                # What lies behind a low block in the workspace is multiplied with it, and cut off.
                 by_row = constant.core(block)[:count]
             else:
                 products = space[block.numel() :][: count * rank * tiles_out].view(rank, count, tiles_out)

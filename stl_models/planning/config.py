@@ -52,8 +52,8 @@ class ConversionConfig:
         skip: shell patterns of layer names to leave alone.
         overrides: per pattern; the first match wins.
         outside_blocks: convert layers outside the blocks (heads, poolers) too.
-        tile: format of the exact tiles, "" for dense products only. Larger ones leave less to the core and cost
-            more around it.
+        tile: format of the exact tiles, "" for dense products only. Larger ones save more in the core and
+            cost more around it.
         tiles: "always", "where-faster" on `device`, or "never".
         encoders: path of an encoders file for the recipe `tiles`, "" for none.
         row_grouping: which rows share a tile; "batch" keeps causal models causal.

@@ -105,8 +105,8 @@ FIGURES = [
     (THEORY, r"measured (\S+), (\S+) and (\S+) \(", lambda: tuple(map(constant, ("bf16", "fp16", "tf32")))),
     (
         THEORY,
-        r"c\(dtype\) is 10\^(\d+) times smaller there",
-        lambda: (math.log10(constant("bf16") / constant("fp32")),),
+        r"c\(dtype\) is (\d+) and 10\^(\d+) times smaller there",
+        lambda: (constant("bf16") / constant("fp16"), math.log10(constant("bf16") / constant("fp32"))),
     ),
     (THEORY, r"rank 32 the published encoders have a total of (\.\d+) at bf16", total_at_rank_32),
     (
