@@ -113,9 +113,8 @@ def sampled(seed, count, largest, *more_tiles):
 @pytest.mark.parametrize(("backend", "dtype"), CASES)
 def test_sampled_sizes_match_float64(backend, dtype):
     # The interpreter runs a kernel's programs one after the other in Python: fewer and smaller samples there.
-    # On a GPU each size is compiled and tuned anew, which takes seconds.
-    many, largest = (60, 257) if backend != "triton" else (18, 60) if DEVICE == "cpu" else (18, 257)
-    for size, tile, rank, strided, permuted in sampled(7, many, largest):
+    interpreted = backend == "triton" and DEVICE == "cpu"
+    for size, tile, rank, strided, permuted in sampled(7, *((18, 60) if interpreted else (60, 257))):
         floats, plain = operands(size, tile, rank, dtype, permuted)
         narrow = [f.clone().requires_grad_() for f in floats]
         wide = [f.double().requires_grad_() for f in floats]
@@ -137,7 +136,8 @@ def test_sampled_sizes_match_float64(backend, dtype):
 @pytest.mark.parametrize(("backend", "dtype", "fused"), FUSED_CASES)
 def test_fused_decode_on_sampled_sizes(backend, dtype, fused):
     """Sizes to 257 with and without bias, tiles from 1 to 81 entries: several blocks and several passes."""
-    for number, (size, tile, rank, strided, permuted) in enumerate(sampled(11, 32, 257, "9x1x9")):
+    count = 32 if DEVICE == "cpu" else 100
+    for number, (size, tile, rank, strided, permuted) in enumerate(sampled(11, count, 257, "9x1x9")):
         floats, plain = operands(size, tile, rank, dtype, permuted)
         if number % 2:
             floats[4] = None
