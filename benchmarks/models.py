@@ -69,6 +69,7 @@ def load(folder: Path, causal: bool) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind = AutoModelForCausalLM if causal else AutoModel
+    folder = folder.resolve(strict=True)  # a name that is no folder would be looked up on a hub
     model = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

@@ -11,6 +11,7 @@ What does not belong here: the queue itself, and what happens when something die
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import multiprocessing
@@ -240,12 +241,12 @@ def _run(number: int, finished: Any) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and write; 2 where the arguments are not one URL or none."""
-    if len(arguments) > 1:
-        print("usage: python -m benchmarks.queue [postgresql://user@host/name]", file=sys.stderr)
-        return 2
-    if arguments:
-        record = recorded(arguments[0])
+    """Measure and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.queue", description=main.__doc__)
+    parser.add_argument("storage", nargs="?", help="postgresql://user@host/name; else a server of its own")
+    url = parser.parse_args(arguments).storage
+    if url:
+        record = recorded(url)
     else:
         with Server() as server:
             record = recorded(server.url("bench"))

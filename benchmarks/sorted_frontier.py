@@ -1,7 +1,8 @@
 """Make the published frontier of a format for sorted features: starts pruned, then a descent of their best.
 
 `python -m benchmarks.sorted_frontier --starts 240`, and for longer tiles `--tile 4x8x4 --stride 4 --starts
-60`. With `--starts 0` what is published goes up rank by rank, and down again. An entry that is published
+60`. With `--starts 0` what is published goes up rank by rank, and down again: with `--dtype fp16` into a
+folder of its own, and from there with `--also FOLDER` on to what bfloat16 bears. An entry that is published
 already is replaced by a better one only. What does not belong here: measuring what was found on layers
 (`sorted_profile`).
 """
@@ -9,14 +10,16 @@ already is replaced by a better one only. What does not belong here: measuring w
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from stl_algebra.algorithms.balance import balance
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.encoders_file import load_encoders, save_encoders
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import SORTED, Profile, fitted_to
@@ -25,11 +28,12 @@ from stl_algebra.algorithms.scores import rounding_constant
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
 from stl_algebra.families import Request, family
+from stl_algebra.precision import PRECISIONS
 from stl_algebra.published import FOLDER, encoders, published
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, from_batch, objective, to_batch
 from stl_search.trials.descent import Descent, Found, ascend, descend
-from stl_search.trials.polish import Polish, can_polish, polish
+from stl_search.trials.polish import Polish, brought_down, can_polish, polish
 from stl_search.trials.prune import Beam, prune
 
 #: The lowest rank, and those that pruning a start ends at in turn, as shares of nkm.
@@ -38,13 +42,45 @@ ENDS = (1 / 4, 5 / 16, 3 / 8, 17 / 32)
 BEAM = Beam(4, 3, 40)
 #: Candidates of a rank that the descent starts from.
 KEPT = 3
-DTYPE = "bf16"
 
 
-def pool(tile: TileFormat, profile: Profile, starts: int, seed: int) -> dict[int, list[BilinearAlgorithm]]:
+@dataclass(frozen=True)
+class Search:
+    """What is asked for.
+
+    Attributes:
+        tile, profile: the format, and what to fit to.
+        starts: how many are pruned; with 0 what is published goes up and down.
+        seed: of the first start, or of the products added on the way up.
+        stride: only the ranks that it divides.
+        dtype: whose rounding the objective has.
+        also: folder of more encoders to go on from; None for none.
+        command: kept in the provenance.
+    """
+
+    tile: TileFormat
+    profile: Profile
+    starts: int
+    seed: int
+    stride: int
+    dtype: str
+    also: Path | None
+    command: str
+
+    @property
+    def colour(self) -> Colour:
+        """Of the profile."""
+        return self.profile.colour(self.tile)
+
+    @property
+    def target(self) -> Target:
+        """What is fitted."""
+        return Target.of(self.tile, rounding_constant(self.dtype), self.colour)
+
+
+def pool(search: Search) -> dict[int, list[BilinearAlgorithm]]:
     """Rank -> the best of all starts, best first, pruned in the colour of the profile."""
-    colour = profile.colour(tile)
-    target = Target.of(tile, rounding_constant(DTYPE), colour)
+    tile, colour, target, starts, seed = search.tile, search.colour, search.target, search.starts, search.seed
     lowest, top = round(LOWEST * tile.products), rank_of_exact(tile)
     best: dict[int, list[tuple[float, BilinearAlgorithm]]] = {}
     for index in range(starts):
@@ -61,30 +97,31 @@ def pool(tile: TileFormat, profile: Profile, starts: int, seed: int) -> dict[int
     return {rank: [one for _, one in found[:KEPT]] for rank, found in best.items()}
 
 
-def search(
-    tile: TileFormat, profile: Profile, starts: int, seed: int, stride: int, command: str
-) -> list[BilinearAlgorithm]:
+def frontier(search: Search) -> list[BilinearAlgorithm]:
     """The frontier from the exact rank down: the best of the pool and of the ranks above, refined.
 
     Without starts there is no pool, but what is published, and products added to it on the way up.
     """
-    how = Descent(width=2, branch=4, stride=stride, sweeps=60, probing=0, finishing=25)
-    if starts:
-        known = pool(tile, profile, starts, seed)
-        origin_of_starts = f"{starts} starts of the family strongest, seeds from {seed}, pruned"
+    tile, profile, dtype, command = search.tile, search.profile, search.dtype, search.command
+    how = Descent(width=2, branch=4, stride=search.stride, sweeps=60, probing=0, finishing=25)
+    if search.starts:
+        known = pool(search)
+        origin_of_starts = f"{search.starts} starts of the family strongest, seeds from {search.seed}, pruned"
     else:
         known = {rank: [encoders(tile, rank, SORTED)] for own, rank in published(SORTED) if own == tile}
+        for algorithm in further(search):
+            known.setdefault(algorithm.rank, []).append(algorithm)
         wide = replace(how, branch=8)
-        for found in ascend(tile, known, max(known), DTYPE, wide, command, profile, seed):
+        for found in ascend(tile, known, max(known), dtype, wide, command, profile, search.seed):
             known.setdefault(found.algorithm.rank, []).append(found.algorithm)
             _tell(found)
-        origin_of_starts = f"the published ones and an ascent from them, seed {seed}"
-    top = _highest(tile, profile, command)
+        origin_of_starts = f"the published ones and an ascent from them, seed {search.seed}"
+    top = _highest(search)
     print(f"rank {top.rank}", flush=True)
     known[top.rank] = [top]
     # Unrefined it is the exact algorithm, which the package has.
     out = [top] if can_polish(to_batch([top])) else []
-    for found in descend(tile, known, round(LOWEST * tile.products), DTYPE, how, command, profile):
+    for found in descend(tile, known, round(LOWEST * tile.products), dtype, how, command, profile):
         _tell(found)
         name = f"{tile.slug}-r{found.algorithm.rank}-{SORTED}"
         steps = (origin_of_starts, *found.algorithm.provenance.steps[-1:])
@@ -93,23 +130,39 @@ def search(
     return out
 
 
+def further(search: Search) -> list[BilinearAlgorithm]:
+    """Encoders of the folder below the exact rank, with as much amplification as the dtype bears."""
+    if search.also is None:
+        return []
+    stored = (load_encoders(path).algorithm for path in sorted(search.also.glob("*.safetensors")))
+    return [
+        from_batch(
+            brought_down(search.target, to_batch([one], search.colour)),
+            one,
+            one.provenance.steps,
+            search.colour,
+        )[0]
+        for one in stored
+        if one.tile == search.tile and one.rank < rank_of_exact(search.tile)
+    ]
+
+
 def _tell(found: Found) -> None:
     print(f"rank {found.algorithm.rank}: total {found.total:.4g}, {found.before:.4g} before", flush=True)
 
 
-def _highest(tile: TileFormat, profile: Profile, command: str) -> BilinearAlgorithm:
+def _highest(search: Search) -> BilinearAlgorithm:
     """The exact algorithm in the bases in which it amplifies least, refined for the profile."""
-    colour = profile.colour(tile)
-    target = Target.of(tile, rounding_constant(DTYPE), colour)
+    tile, colour = search.tile, search.colour
     exact = exact_algorithm(tile)
     balanced = balance(exact)
-    refined: Batch = polish(target, to_batch([balanced], colour), Polish(20))
-    origin = Provenance(family="known", command=command, version=__version__)
-    like = fitted_to(balanced.renamed(f"{tile.slug}-r{exact.rank}-{SORTED}", origin), profile)
+    refined: Batch = polish(search.target, to_batch([balanced], colour), Polish(20))
+    origin = Provenance(family="known", command=search.command, version=__version__)
+    like = fitted_to(balanced.renamed(f"{tile.slug}-r{exact.rank}-{SORTED}", origin), search.profile)
     return from_batch(refined, like, (f"start {exact!r}", "balance", "levenberg-marquardt"), colour)[0]
 
 
-def publish(found: list[BilinearAlgorithm], folder: Path) -> int:
+def publish(found: list[BilinearAlgorithm], folder: Path, dtype: str) -> int:
     """Write those that are better than what the folder has of their rank; how many were."""
     written = 0
     for algorithm in found:
@@ -118,7 +171,7 @@ def publish(found: list[BilinearAlgorithm], folder: Path) -> int:
         if path.exists():
             before = load_encoders(path).judged()
             if before.scores.profile == judged.scores.profile and (
-                before.scores.total(DTYPE) <= judged.scores.total(DTYPE)
+                before.scores.total(dtype) <= judged.scores.total(dtype)
             ):
                 continue
         save_encoders(path, judged)
@@ -134,14 +187,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--stride", type=int, default=1, help="only the ranks that it divides")
     parser.add_argument("--starts", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dtype", choices=PRECISIONS, default="bf16", help="whose rounding counts")
+    parser.add_argument("--also", type=Path, metavar="FOLDER", help="more encoders to go on from")
     parser.add_argument("--out", type=Path, default=FOLDER / SORTED)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    words = f"--profile {asked.profile} --starts {asked.starts} --seed {asked.seed}"
-    command = f"python -m benchmarks.sorted_frontier --tile {asked.tile.slug} --stride {asked.stride} {words}"
+    command = shlex.join(["python", "-m", "benchmarks.sorted_frontier", *arguments])
     profile = Profile.parse(asked.profile, asked.tile.k)
-    found = search(asked.tile, profile, asked.starts, asked.seed, asked.stride, command)
-    print(f"{publish(found, asked.out)} of {len(found)} ranks are new or better")
+    search = Search(
+        asked.tile, profile, asked.starts, asked.seed, asked.stride, asked.dtype, asked.also, command
+    )
+    found = frontier(search)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    print(f"{publish(found, asked.out, asked.dtype)} of {len(found)} ranks are new or better")
     return 0
 
 

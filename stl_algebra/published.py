@@ -23,7 +23,7 @@ from stl_algebra.algorithms.profile import SORTED
 from stl_algebra.algorithms.tile import TileFormat, as_tile
 from stl_algebra.algorithms.two_level import TwoLevel
 from stl_algebra.errors import InvalidInput
-from stl_algebra.exact.catalogue import exact_algorithm, is_composed, rank_of_exact
+from stl_algebra.exact.catalogue import NAMED, exact_algorithm, is_composed, rank_of_exact
 from stl_algebra.factor_files import FactorFile, read_factors
 from stl_algebra.precision import PRECISIONS, Precision, precision
 
@@ -165,7 +165,8 @@ def _part(tile: TileFormat, rank: int) -> BilinearAlgorithm:
 
 def read_encoders(source: str | Path) -> FactorFile:
     """The algorithm of a file that `factor_files` reads, or of a published name such as "4x4x4-r32",
-    "4x4x4-r32-sorted", "4x4x4-r47-fp16" or, outer and inner, "2x2x2-r7*4x4x4-r36".
+    "4x4x4-r32-sorted", "4x4x4-r47-fp16" or, outer and inner, "2x2x2-r7*4x4x4-r36", or one of the literature
+    by its author: "strassen", "winograd" or "laderman".
 
     A file of that name comes first.
 
@@ -175,6 +176,8 @@ def read_encoders(source: str | Path) -> FactorFile:
     parts = str(source).split("*")
     if len(parts) == 2 and all(map(_NAME.fullmatch, parts)) and not Path(source).exists():
         return FactorFile(Judged.of(two_level(str(source)).flat), "two published with the package")
+    if str(source) in NAMED and not Path(source).exists():
+        return FactorFile(Judged.of(NAMED[str(source)]()), "written out in the package")
     match = _NAME.fullmatch(str(source))
     if match is None or Path(source).exists():
         return read_factors(source)

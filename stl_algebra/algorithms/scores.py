@@ -15,10 +15,12 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.colour import Colour, coloured_encoders, target_tensor
 from stl_algebra.algorithms.profile import Profile, profile_of
+from stl_algebra.algorithms.tensor import matmul_tensor
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.precision import PRECISIONS, precision
@@ -52,6 +54,19 @@ def nmse(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:
     x, w = coloured_encoders(algorithm, colour)
     computed = np.einsum("ra,rb,yr->aby", x, w, algorithm.decode, optimize=True)
     return float(np.sum((target - computed) ** 2) / np.sum(target**2))
+
+
+def inner_losses(algorithm: BilinearAlgorithm) -> NDArray[np.float64]:
+    """(k,) NMSE on tiles whose X varies in one inner index alone, white there, by that index.
+
+    On tiles with any covariance B of their rows, the same for all, and white W the squared error is
+    tr(L B) n m; this is the diagonal of L. The mean is `nmse` on white tiles.
+    """
+    t = algorithm.tile
+    computed = np.einsum("ra,rb,yr->aby", *algorithm.factors[:2], algorithm.decode, optimize=True)
+    missed = (matmul_tensor(t) - computed).reshape(t.n, t.k, -1)
+    losses: NDArray[np.float64] = np.square(missed).sum(axis=(0, 2)) / (t.n * t.m)
+    return losses
 
 
 def amplification(algorithm: BilinearAlgorithm, colour: Colour | None = None) -> float:

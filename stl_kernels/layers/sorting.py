@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.feature_layout import FeatureLayout, feature_layout
 from stl_algebra.algorithms.profile import Profile, profile_of
-from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.scores import inner_losses, nmse
 from stl_algebra.errors import InvalidInput
 from stl_algebra.numerics.moments import Moments
 from stl_kernels.contract.tiles import tiled_columns
@@ -139,7 +139,7 @@ def laid_out(
             "calibration", expected=f"a layer whose input features are a multiple of {k}", got=features
         )
     second = moments.second if turn or moments.second.ndim == 1 else np.diag(moments.second)
-    layout = feature_layout(second, k)
+    layout = feature_layout(second, k, None if fitted is None else inner_losses(algorithm))
     if fitted is not None:
         _compare(algorithm, fitted, layout)
         algorithm = layout.turned(algorithm)

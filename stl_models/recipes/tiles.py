@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
 from stl_algebra.algorithms.feature_layout import feature_layout
 from stl_algebra.algorithms.profile import profile_of
+from stl_algebra.algorithms.scores import inner_losses
 from stl_algebra.errors import InvalidInput, TooLarge
 from stl_kernels.layers.linear import STLLinear
 from stl_kernels.layers.options import LayerOptions
@@ -83,8 +84,10 @@ def calibrated_tiles(layer: Layer, algorithm: BilinearAlgorithm) -> tuple[STLLin
     tiles_k, tiles_m = k_size // t.k, -(-m_size // t.m)
     if rank * tiles_k > _LARGEST:
         raise TooLarge(f"{layer.name}: calibration has {rank * tiles_k} unknowns, above {_LARGEST}")
-    layout = feature_layout(layer.moments.centred().cpu().numpy(), t.k)
-    if profile_of(algorithm) is not None:
+    fitted = profile_of(algorithm) is not None
+    losses = inner_losses(algorithm) if fitted else None
+    layout = feature_layout(layer.moments.centred().cpu().numpy(), t.k, losses)
+    if fitted:
         algorithm = layout.turned(algorithm)
     order = torch.from_numpy(layout.strided)
     c = layer.moments.covariance()[order][:, order]

@@ -30,6 +30,9 @@ from torch import Tensor, nn
 
 from stl_models.structure.tracing import Batch, at_rest, hooked, run_model
 
+#: What values are multiplied by to see whether what follows is linear in them.
+_FAR = -1024.0
+
 
 @dataclass(frozen=True)
 class Neurons:
@@ -258,8 +261,9 @@ def _heads(prober: Prober, source: str, target: str, channels: Tensor) -> Values
         return output
 
     seen = prober.responses([source], first_token)[target].double()
-    twice = prober.responses([source], lambda n, y: 2 * first_token(n, y))[target].double()
-    if seen.dim() != 3 or not torch.allclose(twice, 2 * seen, rtol=1e-4, atol=1e-6):
+    # ReLU is linear in positive values, a clamp in small ones; powers of two are exact in every dtype.
+    far = prober.responses([source], lambda n, y: _FAR * first_token(n, y))[target].double()
+    if seen.dim() != 3 or not torch.allclose(far, _FAR * seen, rtol=1e-4, atol=1e-6 * abs(_FAR)):
         return None
     columns = seen.reshape(-1, seen.shape[-1]).t()
     starts = [0]

@@ -44,6 +44,7 @@ def _tiles() -> list[str]:
 
 def _encoders() -> list[str]:
     from stl_algebra.algorithms.profile import SORTED
+    from stl_algebra.exact.catalogue import NAMED
     from stl_algebra.published import OWN, published
 
     white = [f"{tile.slug}-r{rank}" for tile, rank in published()]
@@ -51,6 +52,7 @@ def _encoders() -> list[str]:
         *white,
         *(f"{tile.slug}-r{rank}-{SORTED}" for tile, rank in published(SORTED)),
         *(f"{tile.slug}-r{rank}-{dtype}" for dtype in OWN for tile, rank in published(dtype=dtype)),
+        *NAMED,
     ]
 
 

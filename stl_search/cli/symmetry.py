@@ -27,11 +27,13 @@ def symmetry(encoders: Path, picture: Path | None, as_json: bool) -> None:
 
     Counted are the symmetries of the matrix multiplication tensor that permute the products: changes of bases
     P, Q, R up to factors (PGL), and with them permutations of X, W and Y^T, transposing where they are odd.
-    Takes encoders files, other programs' (.npz, .json, .sms) and published names.
+    Takes encoders files, other programs' (.npz, .json, .sms), published names, and strassen,
+    winograd and laderman.
 
     \b
     Example:
       stl-search symmetry 4x4x4-r48
+      stl-search symmetry laderman
       stl-search symmetry 4x4x4-r48 --picture orbits.svg
     """
     from stl_algebra.families.orbits.stabiliser import stabiliser

@@ -22,7 +22,8 @@ from stl_search.cli.names import encoders_argument
 def verify(encoders: Path, ring: str | None, as_json: bool) -> None:
     """Check in exact arithmetic that a file's algorithm multiplies matrices. Exit code 1 when it does not.
 
-    Takes encoders files and other programs' (.npz, .json, .sms); says how it read them.
+    Takes encoders files, other programs' (.npz, .json, .sms) and the names that `symmetry` takes; says how it
+    read them.
 
     \b
     Example:

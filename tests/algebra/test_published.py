@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import stl_algebra
-from stl_algebra import InvalidInput, encoders, load_encoders
+from stl_algebra import InvalidInput, encoders, load_encoders, save_encoders
 from stl_algebra.algorithms.compose import direct_sum
 from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.profile import fitted_to, shipped_profile
 from stl_algebra.algorithms.scores import nmse, total
-from stl_algebra.exact.catalogue import exact_algorithm, rank_of_exact
+from stl_algebra.exact.catalogue import NAMED, exact_algorithm, rank_of_exact
 from stl_algebra.precision import PRECISIONS
 from stl_algebra.published import OWN, encoders_file, own_dtypes, published, read_encoders
 from stl_kernels import STLLinear
@@ -37,6 +37,14 @@ def test_formats_and_ranks_are_accepted_as_they_are_spelled():
     assert fitted == read_encoders("4x4x4-r32-sorted").judged.algorithm != algorithm
     assert stl_algebra.encoders is encoders
     assert encoders("3", 23) == exact_algorithm(stl_algebra.TileFormat(3, 3, 3))
+
+
+@pytest.mark.parametrize("name", sorted(NAMED))
+def test_algorithms_of_the_literature_go_by_their_author_unless_a_file_does(name, tmp_path, monkeypatch):
+    assert read_encoders(name).judged.algorithm == NAMED[name]()
+    monkeypatch.chdir(tmp_path)
+    save_encoders(name, encoders("2", 6))
+    assert read_encoders(name).judged.algorithm == encoders("2", 6)
 
 
 @pytest.mark.slow

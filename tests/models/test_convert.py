@@ -279,6 +279,18 @@ def test_an_encoder_and_decoder_whose_states_are_read_by_every_block():
 
 
 @pytest.mark.slow
+def test_an_mlp_with_relu_on_sequences_stays_itself_on_exact_tiles():
+    sizes = {"d_model": 32, "d_ff": 64, "num_layers": 2, "num_heads": 2, "d_kv": 16}
+    model = t5("T5Model", **sizes, decoder_start_token_id=0)
+    ids = torch.randint(6, 61, (8, 16))
+    wanted = model(input_ids=ids, decoder_input_ids=ids).last_hidden_state
+    data = [{"input_ids": d, "decoder_input_ids": d} for d in torch.randint(6, 61, (3, 8, 16))]
+    assert convert_(model, ConversionConfig(ratio=1.3), data).ratios["core"] >= 1.3
+    given = model(input_ids=ids, decoder_input_ids=ids).last_hidden_state
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_an_encoder_and_decoder_reads_a_window_and_writes_it():
     sizes = {"d_model": 32, "d_ff": 64, "num_layers": 1, "num_heads": 2, "d_kv": 16}
     model = t5("T5ForConditionalGeneration", **sizes, decoder_start_token_id=5)

@@ -106,6 +106,42 @@ def test_a_plain_network_without_blocks():
     assert not plan.problems
 
 
+BENDS = {
+    "relu": torch.relu,
+    "leaky relu": nn.LeakyReLU(),
+    "absolute": torch.abs,
+    "clamped at 8": lambda y: y.clamp(-8, 8),
+    "hard tanh": nn.Hardtanh(),
+    "gelu": nn.GELU(),
+    "silu": nn.SiLU(),
+}
+
+
+class Bent(nn.Module):
+    """An MLP on sequences; with `attends` tokens are averaged, as one head of equal weights would do."""
+
+    def __init__(self, bend, attends=False):
+        super().__init__()
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 8)
+        self.bend, self.attends = bend, attends
+
+    def forward(self, x):
+        hidden = self.bend(self.up(x))
+        return self.down(hidden.mean(1, keepdim=True).expand_as(hidden) if self.attends else hidden)
+
+
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("bend", BENDS.values(), ids=BENDS)
+def test_what_bends_is_never_taken_for_values_that_are_added_up(bend, attends):
+    torch.manual_seed(0)
+    model, batch = Bent(bend, attends), torch.randn(2, 5, 16)
+    neurons, values = find_pairs(model, ["up", "down"], batch)
+    assert not values
+    assert names_of(neurons) == {("up", "down")}
+    straight = find_pairs(Bent(nn.Identity(), attends), ["up", "down"], batch)[1]
+    assert [tuple(v.heads.shape) for v in straight] == [(1, 1, 32)]
+
+
 def test_what_is_left_alone_is_listed_with_its_reason(llama):
     structure = find_structure(llama, ("*.q_proj",))
     assert structure.left["model.layers.0.self_attn.q_proj"] == "skipped by '*.q_proj'"

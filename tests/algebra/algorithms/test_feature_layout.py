@@ -7,7 +7,7 @@ from stl_algebra import InvalidInput
 from stl_algebra.algorithms.colour import Colour
 from stl_algebra.algorithms.feature_layout import feature_layout, turned_onto
 from stl_algebra.algorithms.profile import Profile
-from stl_algebra.algorithms.scores import nmse
+from stl_algebra.algorithms.scores import inner_losses, nmse
 from stl_algebra.published import encoders
 
 
@@ -53,6 +53,37 @@ def test_partners_make_the_determinant_small(seed):
 
     others = [np.array([rng.permutation(part) for part in by_variance.parts]) for _ in range(50)]
     assert determinant(chosen.parts) < min(determinant(parts) for parts in [by_variance.parts, *others]) - 0.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("losses", [[0.0, 0.0, 0.1, 0.25], [0.0, 0.2, 0.2, 0.25]])
+def test_partners_chosen_for_encoders_leave_less_along_the_axes_that_they_lose(losses, seed):
+    covariance = _covariance(seed=seed)
+    for_any, for_these = feature_layout(covariance, 4), feature_layout(covariance, 4, losses)
+    assert sorted(for_these.strided) == list(range(48))
+    assert losses @ for_these.spread < losses @ for_any.spread
+
+
+def test_without_losses_that_differ_any_partners_are_as_good():
+    covariance = _covariance()
+    wanted = feature_layout(covariance, 4)
+    assert (feature_layout(covariance, 4, np.zeros(4)).parts == wanted.parts).all()
+    assert feature_layout(covariance, 4, np.ones(4)).spread.sum() == pytest.approx(wanted.spread.sum())
+
+
+def test_losses_by_axis_say_what_is_lost_along_them():
+    algorithm = encoders("4", 24, profile="sorted")
+    losses = inner_losses(algorithm)
+    assert losses.mean() == pytest.approx(nmse(algorithm), rel=1e-12)
+    for shares in [(0.7, 0.1, 0.1, 0.1), (0.4, 0.3, 0.2, 0.1)]:
+        expected = float(losses @ np.array(shares))
+        assert nmse(algorithm, Profile(shares).colour(algorithm.tile)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("losses", [np.ones(3), [0.0, 0.0, 0.1, np.inf], [-0.1, 0.0, 0.0, 1.0]])
+def test_losses_that_are_none_are_refused(losses):
+    with pytest.raises(InvalidInput, match="losses"):
+        feature_layout(_covariance(), 4, losses)
 
 
 def test_unrelated_features_gain_nothing_and_lose_nothing():

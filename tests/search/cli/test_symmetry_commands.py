@@ -31,11 +31,12 @@ def test_symmetry_of_the_48(tmp_path):
     ("made", "order", "name", "orbits"),
     [(strassen, 36, "S3^2", [6, 1]), (laderman, 24, "S4", [8, 6, 4, 4, 1])],
 )
-def test_symmetry_of_files(tmp_path, made, order, name, orbits):
+def test_symmetry_of_files_and_of_algorithms_by_their_authors(tmp_path, made, order, name, orbits):
     path = save_encoders(tmp_path / "known.safetensors", made())
-    data = json.loads(call("symmetry", path, "--json").stdout)
-    assert (data["order"], data["group"]["names"][0]) == (order, name)
-    assert [o["size"] for o in data["orbits"]] == orbits
+    for source in (path, made.__name__):
+        data = json.loads(call("symmetry", source, "--json").stdout)
+        assert (data["order"], data["group"]["names"][0]) == (order, name)
+        assert [o["size"] for o in data["orbits"]] == orbits
 
 
 @pytest.mark.slow
