@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from stl_models.structure.tracing import Batch, at_rest, hooked, run_model
 
-#: What values are multiplied by to see whether what follows is linear in them.
+#: What values are multiplied by to see whether what follows is linear; powers of two are exact in any dtype.
 _FAR = -1024.0
 
 
@@ -252,6 +252,12 @@ def _with_bit(bit: int, value: int, width: int) -> Tensor:
     return (torch.arange(width) >> bit) & 1 == value
 
 
+def _drawn(factor: float, _: str, output: Tensor) -> Tensor:
+    """Gaussian outputs times a factor, the same every time."""
+    drawn = torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
+    return factor * drawn.to(output)
+
+
 def _heads(prober: Prober, source: str, target: str, channels: Tensor) -> Values | None:
     """Heads of an attention, if the source's channels are values that attention adds up."""
 
@@ -261,9 +267,13 @@ def _heads(prober: Prober, source: str, target: str, channels: Tensor) -> Values
         return output
 
     seen = prober.responses([source], first_token)[target].double()
-    # ReLU is linear in positive values, a clamp in small ones; powers of two are exact in every dtype.
-    far = prober.responses([source], lambda n, y: _FAR * first_token(n, y))[target].double()
-    if seen.dim() != 3 or not torch.allclose(far, _FAR * seen, rtol=1e-4, atol=1e-6 * abs(_FAR)):
+    if seen.dim() != 3:
+        return None
+    # ReLU is linear in positive values, a clamp in small ones, keeping the largest in equal ones.
+    near, far = (
+        prober.responses([source], partial(_drawn, factor))[target].double() for factor in (1.0, _FAR)
+    )
+    if not torch.allclose(far, _FAR * near, rtol=1e-4, atol=1e-6 * abs(_FAR)):
         return None
     columns = seen.reshape(-1, seen.shape[-1]).t()
     starts = [0]
