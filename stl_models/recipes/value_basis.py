@@ -78,12 +78,16 @@ class ValueBasis:
         amount = value.weight.new_zeros(groups * dims, value.weight.shape[1])
         for g, (_, into, back) in enumerate(_bases(site)):
             own = slice(g * dims, (g + 1) * dims)
-            down[site.sources[g], own] = into[:, :dims]
-            amount[own, site.sources[g]] = back[:dims]
+            # The same values in an orthonormal basis: A^(-1/2) stretches what hardly varies, and short dtypes
+            # would round the rest away.
+            into, mixed = torch.linalg.qr(into[:, :dims])
+            back = mixed @ back[:dims]
+            down[site.sources[g], own] = into
+            amount[own, site.sources[g]] = back
             for h in range(per_group):
                 start = (g * per_group + h) * dims
-                b[site.heads[g, h], start : start + dims] = into[:, :dims]
-                up[start : start + dims, site.heads[g, h]] = back[:dims]
+                b[site.heads[g, h], start : start + dims] = into
+                up[start : start + dims, site.heads[g, h]] = back
         new_weight = up @ output.weight
         bias = corrected_bias(output, b @ new_weight)
         m = output.moments

@@ -142,6 +142,17 @@ class Experts(nn.Module):
         return self.down(hidden).view_as(x)
 
 
+def test_values_that_hardly_vary_do_not_drown_the_others_in_a_short_dtype():
+    # Two layers without a bend: 16 of the 48 dimensions between them vary, and narrow values keep 32.
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 48), nn.Linear(48, 16)).to(torch.bfloat16)
+    dense, x = copy.deepcopy(model).float(), [y.to(torch.bfloat16) for y in states()]
+    report = convert_(model, ConversionConfig(ratio=1.2, recipes=("exact", "value-basis")), x)
+    assert [d.cut.recipe for d in report.allocation.decisions] == ["value-basis"]
+    wanted = dense(x[0].float())
+    assert (model(x[0]).float() - wanted).norm() < 0.03 * wanted.norm()
+
+
 def test_layers_that_a_router_chooses():
     torch.manual_seed(0)
     model, x = Experts(), states()
