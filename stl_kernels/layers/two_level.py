@@ -140,14 +140,17 @@ class TwoLevelLinear(nn.Module):
         missing = (0, t.k * k - self.in_features, 0, -count % self.tile.n)
         if any(missing):
             rows = nn.functional.pad(rows, missing)
-        blocks = rows.reshape(-1, t.n, t.k, k)
-        y: Tensor | None = None
-        for number, product in enumerate(self.products):
-            mixed = torch.einsum("nk,pnka->pa", self.outer_x[number].to(rows.dtype), blocks)
-            part = torch.einsum("nm,pa->pnma", self.outer_y[number].to(rows.dtype), product(mixed))
-            y = part if y is None else y + part
-        assert y is not None
-        y = y.reshape(-1, y.shape[2] * y.shape[3])[:count, : self.out_features]
+        across, down, r, p = t.n * t.k, t.n * t.m, len(self.products), len(rows) // t.n
+        # One product for all sums of blocks, one for all that they are decoded to: each block is read once.
+        blocks = rows.reshape(p, t.n, t.k, k).permute(1, 2, 0, 3).reshape(across, p * k)
+        sums = self.outer_x.view(r, across).to(rows.dtype) @ blocks
+        parts = torch.stack(
+            [product(one) for product, one in zip(self.products, sums.view(r, p, k), strict=True)]
+        )
+        m = parts.shape[-1]
+        y = self.outer_y.view(r, down).t().to(parts.dtype) @ parts.view(r, p * m)
+        y = y.view(t.n, t.m, p, m).permute(2, 0, 1, 3).reshape(p * t.n, t.m * m)
+        y = y[:count, : self.out_features]
         if self.bias is not None:
             y = y + self.bias
         return ungroup_rows(y, groups)

@@ -21,7 +21,7 @@ def linear(k, m, bias=True, dtype=torch.float64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 5), (1, 1, 1)])
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 5), (1, 1, 1), (0,), (3, 0)])
 @pytest.mark.parametrize("grouping", ["batch", "sequence", "rows"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_exact_levels_are_the_dense_layer(shape, grouping, bias):
