@@ -176,7 +176,8 @@ def _choose_partners(parts: NDArray[np.int64], covariance: Array, losses: Array 
 
         def lost(b: Array) -> Array:
             _, axes = _principal(b)
-            return (axes * weights) @ axes.T
+            out: Array = (axes * weights) @ axes.T
+            return out
 
         _exchange(parts, covariance, lost, _ROUNDS)
 
