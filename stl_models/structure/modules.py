@@ -163,7 +163,9 @@ def _converted(model: nn.Module) -> list[str]:
 
 
 def find_blocks(model: nn.Module) -> tuple[str, ...]:
-    """Children of the outermost module lists whose members all hold linear layers."""
+    """Children of the outermost module lists whose members all hold linear layers; of the inner ones of lists
+    of lists, which are never called themselves.
+    """
     lists: dict[str, list[str]] = {}
     for name, module in model.named_modules():
         if not isinstance(module, (nn.ModuleList, nn.Sequential)) or any(
@@ -174,7 +176,7 @@ def find_blocks(model: nn.Module) -> tuple[str, ...]:
         kinds = {type(child) for _, child in children}
         holds = [any(is_dense(m) or problem_of(m) for m in c.modules() if m is not c) for _, c in children]
         # A list of linear layers is one block's own affair; blocks are alike and hold layers.
-        if children and len(kinds) == 1 and all(holds):
+        if children and len(kinds) == 1 and kinds != {nn.ModuleList} and all(holds):
             lists[name] = [f"{name}.{child}" if name else child for child, _ in children]
     return tuple(block for members in lists.values() for block in members)
 

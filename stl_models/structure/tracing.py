@@ -246,7 +246,9 @@ def trace(model: nn.Module, names: list[str], blocks: tuple[str, ...], batch: Ba
     seen.inputs = [group for group in shared if group]
     seen.residual = set(additions.other)
     seen.blocks = tuple(name for name in blocks if model.get_submodule(name) in reached)
-    seen.chained = seen.chained and bool(seen.blocks)
+    # A list of lists is never called itself: layers that run outside all blocks would be passed over.
+    within = tuple(f"{name}." for name in seen.blocks)
+    seen.chained = seen.chained and bool(within) and all(name.startswith(within) for name in seen.calls)
     return seen
 
 

@@ -1,9 +1,12 @@
 """What is found in a model: by its modules and by asking it, never by names."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from stl_models import convert_
 from stl_models.planning.config import ConversionConfig
 from stl_models.planning.plan import make_plan
 from stl_models.structure.modules import find_structure
@@ -104,6 +107,41 @@ def test_a_plain_network_without_blocks():
     assert names_of(plan.links.neurons) == {("0", "2")}
     assert not plan.chained
     assert not plan.problems
+
+
+class Stages(nn.Module):
+    """Stages of layers, a list of lists or of dictionaries, and blocks of another kind after them."""
+
+    def __init__(self, kind):
+        super().__init__()
+        layer = lambda: nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16))  # noqa: E731
+        make = (lambda a, b: nn.ModuleList([a, b])) if kind == "lists" else (
+            lambda a, b: nn.ModuleDict({"a": a, "b": b})
+        )  # fmt: skip
+        self.stages = nn.ModuleList(make(layer(), layer()) for _ in range(2))
+        self.last = nn.ModuleList([layer()])
+
+    def forward(self, x):
+        for stage in self.stages:
+            for layer in stage if isinstance(stage, nn.ModuleList) else stage.values():
+                x = x + layer(x)
+        for layer in self.last:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("kind", ["lists", "dictionaries"])
+def test_layers_in_lists_of_lists_are_all_converted(kind):
+    torch.manual_seed(0)
+    model = Stages(kind)
+    dense, x = copy.deepcopy(model), [torch.randn(4, 6, 16) for _ in range(3)]
+    if kind == "lists":
+        blocks = [f"stages.{i}.{j}" for i in (0, 1) for j in (0, 1)]
+        assert find_structure(model).blocks == (*blocks, "last.0")
+    report = convert_(model, ConversionConfig(ratio=1.3), x)
+    assert len(report.errors) == 10
+    assert report.ratios["core"] >= 1.3
+    torch.testing.assert_close(model(x[0]), dense(x[0]), rtol=1e-4, atol=1e-5)
 
 
 BENDS = {
