@@ -84,7 +84,7 @@ def sorted_product(algorithm: BilinearAlgorithm, pair: MatrixPair) -> Array:
 
     The bias makes rows at the mean right on average over the rows of a tile (`STLLinear.from_linear`).
     """
-    about, mean = dealt(pair, algorithm.tile.k)
+    about, mean = dealt(pair, algorithm)
     product = multiply_padded(algorithm, about.x + mean, about.w)
     at_mean = multiply_padded(algorithm, np.tile(mean, (algorithm.tile.n, 1)), about.w).mean(axis=0)
     out: Array = product - at_mean + mean @ about.w
@@ -100,7 +100,7 @@ def matrix_scores(algorithm: BilinearAlgorithm, pair: MatrixPair, dtype: str) ->
     """
     sampled = sampled_error(algorithm, pair)
     if profile_of(algorithm) is not None:
-        pair = dealt(pair, algorithm.tile.k)[0]
+        pair = dealt(pair, algorithm)[0]
     colour = tile_colour(pair, algorithm.tile)
     amplified = amplification(algorithm, colour)
     return {

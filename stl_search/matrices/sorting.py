@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stl_algebra.algorithms.bilinear import Array
+from stl_algebra.algorithms.bilinear import Array, BilinearAlgorithm
 from stl_algebra.algorithms.feature_layout import FeatureLayout, feature_layout
 from stl_algebra.algorithms.profile import Profile
+from stl_algebra.algorithms.scores import inner_losses
 from stl_algebra.numerics.moments import Moments
 from stl_search.matrices.pair import MatrixPair
 
@@ -45,15 +46,15 @@ def mean_profile(
     return Profile(tuple(shares.tolist()))
 
 
-def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
+def dealt(pair: MatrixPair, algorithm: BilinearAlgorithm) -> tuple[MatrixPair, Array]:
     """The pair about its calibration mean, laid out for encoders of a profile, and the mean (K',) likewise.
 
-    Features are dealt out and each tile turned to its axes (`feature_layout`), as a layer turns its encoders.
-    Zeros fill up to K', a multiple of k. x W = x' W' + mean W'.
+    Features are dealt out for what these encoders lose, and each tile is turned to its axes, as a layer turns
+    its encoders (`feature_layout`). Zeros fill up to K', a multiple of k. x W = x' W' + mean W'.
     """
-    moments = pair.calibration_moments
+    k, moments = algorithm.tile.k, pair.calibration_moments
     missing = -moments.size % k
-    layout = _layout(pair, k)
+    layout = _layout(pair, k, inner_losses(algorithm))
     mean = np.pad(moments.mean, (0, missing))
 
     def laid_out(rows: Array) -> Array:
@@ -68,9 +69,9 @@ def dealt(pair: MatrixPair, k: int) -> tuple[MatrixPair, Array]:
     return MatrixPair(pair.name, x, w, rows, pair.source, centred), laid_out(mean)
 
 
-def _layout(pair: MatrixPair, k: int) -> FeatureLayout:
+def _layout(pair: MatrixPair, k: int, losses: Array | None = None) -> FeatureLayout:
     moments = pair.calibration_moments
-    return feature_layout(np.pad(moments.covariance, (0, -moments.size % k)), k)
+    return feature_layout(np.pad(moments.covariance, (0, -moments.size % k)), k, losses)
 
 
 def _variances(pair: MatrixPair, k: int) -> Array:

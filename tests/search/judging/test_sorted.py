@@ -29,7 +29,7 @@ def _pair(inner=32, rows=64, seed=0, mean=1.0):
 def test_dealing_changes_no_product():
     for inner in (32, 30):
         pair = _pair(inner)
-        about, mean = dealt(pair, 4)
+        about, mean = dealt(pair, FITTED)
         assert (about.x + mean) @ about.w == pytest.approx(pair.x @ pair.w)
         assert about.x.shape[1] % 4 == 0
         assert about.calibration.mean(axis=0) == pytest.approx(np.zeros(about.x.shape[1]), abs=1e-12)
