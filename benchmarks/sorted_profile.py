@@ -22,18 +22,22 @@ import torch
 from torch import nn
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
+from stl_algebra.algorithms.feature_layout import feature_layout
 from stl_algebra.algorithms.profile import SORTED, shipped_profile
+from stl_algebra.algorithms.scores import inner_losses
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import exact_algorithm
 from stl_algebra.files import write_atomically
 from stl_algebra.published import encoders, published
 from stl_algebra.version import __version__
 from stl_kernels import STLLinear
+from stl_kernels.layers.sorting import response_to
 from stl_search.matrices.pair import MatrixPair
 from stl_search.matrices.readers import load_matrices
 
 TILE, LONGER = TileFormat(4, 4, 4), TileFormat(4, 8, 4)
 FOLDER = Path("results/sorted-profile")
+WHITE = "white, same layout"
 #: Ranks that are measured once more with the order alone, of variances: no partners, no axes of a tile.
 BY_VARIANCE = (24, 32, 40)
 #: Inner indices that the baselines keep: the exact algorithms <4,2,4> and <4,3,4> on the strongest features.
@@ -51,38 +55,53 @@ def on_strongest(inner: int) -> BilinearAlgorithm:
 
 
 @torch.no_grad()
-def errors(algorithm: BilinearAlgorithm, pair: MatrixPair, partners: bool = True) -> tuple[float, float]:
+def errors(
+    algorithm: BilinearAlgorithm,
+    pair: MatrixPair,
+    partners: bool = True,
+    layout_of: BilinearAlgorithm | None = None,
+) -> tuple[float, float]:
     """|Y - XW|^2 of the layer on the pair's test rows over |XW|^2, and over |(X - mean) W|^2.
 
-    Without `partners` the layer gets variances instead of a covariance.
+    Without `partners` the layer gets variances instead of a covariance. With `layout_of` features and axes
+    lie as for those encoders, which a layer of white ones would not do by itself.
     """
     inner, outer = pair.w.shape
     dense = nn.Linear(inner, outer, bias=False, dtype=torch.float64)
     dense.weight.copy_(torch.from_numpy(pair.w.T.copy()))
     moments = pair.calibration_moments
-    given = moments if partners else (moments.mean, np.diag(moments.covariance))
-    layer = STLLinear.from_linear(dense, algorithm, calibration=given, row_grouping="rows")
+    mean = dense(torch.from_numpy(moments.mean))
+    if layout_of is None:
+        given = moments if partners else (moments.mean, np.diag(moments.covariance))
+        layer = STLLinear.from_linear(dense, algorithm, calibration=given, row_grouping="rows")
+        bias = torch.zeros_like(mean)
+    else:
+        layout = feature_layout(moments.covariance, algorithm.tile.k, inner_losses(layout_of))
+        layer = STLLinear.from_linear(
+            dense, layout.turned(algorithm), permutation=layout.consecutive.tolist(), row_grouping="rows"
+        )
+        bias = mean - response_to(layer, torch.from_numpy(moments.mean))
     # Whole tiles only: what a layer makes of rows that fill a tile up is another question.
     x = torch.from_numpy(pair.x[: len(pair.x) // TILE.n * TILE.n])
     wanted = dense(x)
-    lost = float((layer(x) - wanted).square().sum())
-    centred = wanted - dense(torch.from_numpy(moments.mean))
-    return lost / float(wanted.square().sum()), lost / float(centred.square().sum())
+    lost = float((layer(x) + bias - wanted).square().sum())
+    return lost / float(wanted.square().sum()), lost / float((wanted - mean).square().sum())
 
 
 def measure(source: str) -> dict[str, Any]:
     """Rows of one `--matrices` value: method, rank, ratio, errors by layer, their means."""
     pairs = load_matrices(source)
-    methods = [
+    methods: list[tuple[str, BilinearAlgorithm, bool]] = [
         *((f"{SORTED} profile", encoders(TILE, rank, SORTED), True) for rank in _ranks(TILE)),
-        *(("white, same layout", encoders(TILE, rank), True) for rank in _ranks(TILE)),
+        *((WHITE, encoders(TILE, rank), True) for rank in _ranks(TILE)),
         *((f"{SORTED} profile, {LONGER}", encoders(LONGER, rank, SORTED), True) for rank in _ranks(LONGER)),
         *((f"{SORTED} profile, by variance", encoders(TILE, rank, SORTED), False) for rank in BY_VARIANCE),
         *((f"strongest on <4,{k},4>", on_strongest(k), True) for k in KEPT),
     ]
     rows = []
     for name, algorithm, partners in methods:
-        found = [errors(algorithm, pair, partners) for pair in pairs]
+        like = encoders(TILE, algorithm.rank, SORTED) if name == WHITE else None
+        found = [errors(algorithm, pair, partners, like) for pair in pairs]
         rows.append(
             {
                 "method": name,
@@ -111,8 +130,9 @@ def markdown(record: dict[str, Any]) -> str:
         f"Encoders fitted to the profiles {' and '.join(record['profiles'])}",
         "(stl_algebra/data/sorted_profiles), measured on the bundled MiniLM layers. Squared error of the",
         "output on held-out rows, mean over the layers, the mean in the bias: relative to the output, and in",
-        "brackets to the output about its mean. White: published encoders for white tiles on the same sorted",
-        "features. By variance: without covariances, features keep the partners that their order gives them.",
+        "brackets to the output about its mean. White: published encoders for white tiles, features and axes",
+        "where the sorted ones have them. By variance: without covariances, features keep the partners that",
+        "their order gives them.",
     ]
     for part in record["results"]:
         rows = {(row["method"], row["rank"]): row for row in part["rows"]}
@@ -124,7 +144,7 @@ def markdown(record: dict[str, Any]) -> str:
         for method, rank in rows:
             if method != f"{SORTED} profile":
                 continue
-            mine, white = rows[method, rank], rows["white, same layout", rank]
+            mine, white = rows[method, rank], rows[WHITE, rank]
             share = f"{mine['error'] / white['error']:.2f}" if white["error"] > 1e-12 else ""
             lines.append(f"| {rank} | {mine['ratio']:.2f} | {_words(mine)} | {_words(white)} | {share} |")
         lines += ["", f"| {LONGER}, rank | ratio | sorted profile | over {TILE} |", "|" + " --- |" * 4]

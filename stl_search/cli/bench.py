@@ -13,8 +13,17 @@ import stl_algebra
 from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
 from stl_algebra.published import read_encoders
-from stl_search.cli.common import echo_json, err, json_option, out, progress_bar, table
-from stl_search.cli.names import devices, encoders_argument
+from stl_search.cli.common import (
+    check_device,
+    device_option,
+    echo_json,
+    err,
+    json_option,
+    out,
+    progress_bar,
+    table,
+)
+from stl_search.cli.names import encoders_argument
 
 if TYPE_CHECKING:
     import torch
@@ -72,23 +81,13 @@ def _torch_dtype(name: str) -> torch.dtype:
     return dtypes[name]
 
 
-def _check_device(name: str) -> None:
-    import torch
-
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InvalidInput("device", expected="a device of this machine, such as cpu", got=name)
-
-
-_device_option = click.option(
-    "--device", default="cpu", show_default=True, shell_complete=devices, help="A torch device: cpu, cuda."
-)
 _dtype_option = click.option("--dtype", default="fp32", show_default=True, help="fp32, fp16 or bf16.")
 
 
 @bench.command()
 @encoders_argument
 @click.option("--shape", "shapes", type=Shape(), multiple=True, default=("1024",))
-@_device_option
+@device_option
 @_dtype_option
 @click.option("--tiling", type=click.Choice(["strided", "consecutive"]), default="strided", show_default=True)
 @json_option
@@ -112,7 +111,7 @@ def layer(
     from stl_kernels.speed.layer_bench import bench_layer
 
     chosen = _torch_dtype(dtype)
-    _check_device(device)
+    check_device(device)
     try:
         known = load_peaks(device)
     except InvalidInput:
@@ -166,7 +165,7 @@ def layer(
 
 
 @bench.command()
-@_device_option
+@device_option
 @_dtype_option
 def peaks(device: str, dtype: str) -> None:
     """Measure and store what this device reaches; `bench layer` and `stl_kernels.predict` read it.
@@ -178,7 +177,7 @@ def peaks(device: str, dtype: str) -> None:
     from stl_kernels import measure_and_store_peaks
 
     chosen = _torch_dtype(dtype)
-    _check_device(device)
+    check_device(device)
     with err.status("measuring peaks"):
         path = measure_and_store_peaks(chosen, device)[1]
     out.print(str(path), soft_wrap=True)

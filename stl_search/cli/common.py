@@ -17,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from stl_algebra.errors import InvalidInput, StlError
-from stl_search.cli.names import precisions
+from stl_search.cli.names import devices, precisions
 from stl_search.cli.terminal import err, out, progress_bar, table
 from stl_search.study.urls import without_password
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Duration",
     "Group",
+    "check_device",
     "command_line",
     "conclude",
+    "device_option",
     "dtype_option",
     "echo_json",
     "err",
@@ -182,6 +184,24 @@ json_option = click.option(
     is_flag=True,
     help="Print JSON on stdout and nothing else; `stl-search schema` describes it.",
 )
+device_option = click.option(
+    "--device", default="cpu", show_default=True, shell_complete=devices, help="A torch device: cpu, cuda."
+)
+
+
+def check_device(name: str) -> None:
+    """Raises InvalidInput for what is no device of torch, or a GPU where there is none."""
+    import torch
+
+    try:
+        there = torch.device(name).type == "cpu" or torch.empty(0, device=name).device.type == "cuda"
+    # Which one torch raises depends on its build.
+    except (RuntimeError, AssertionError, NotImplementedError):
+        there = False
+    if not there:
+        raise InvalidInput("device", expected="cpu, or cuda where torch sees a GPU", got=name)
+
+
 dtype_option = click.option(
     "--dtype",
     default="bf16",

@@ -12,7 +12,15 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.exact.catalogue import rank_of_exact
 from stl_algebra.published import read_encoders
-from stl_search.cli.common import command_line, dtype_option, echo_json, json_option, out
+from stl_search.cli.common import (
+    check_device,
+    command_line,
+    device_option,
+    dtype_option,
+    echo_json,
+    json_option,
+    out,
+)
 from stl_search.cli.names import tiles as tile_names
 
 
@@ -46,7 +54,18 @@ from stl_search.cli.names import tiles as tile_names
     help="More encoders to begin with, files or published names; their amplification is brought down to what "
     "the dtype bears.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the products that --up adds.")
+@click.option(
+    "--drops", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Try sets of up to this many products, dropped at once, of what is kept of the ranks above.",
+)  # fmt: skip
+@click.option(
+    "--tries", type=click.IntRange(min=1), default=4000, show_default=True,
+    help="Sets of each size; all where there are no more. 4000 take a minute of <4,4,4> on a core.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of the products that --up adds, and of the sets."
+)
+@device_option
 @dtype_option
 @json_option
 def descend(
@@ -60,7 +79,10 @@ def descend(
     stride: int,
     afresh: bool,
     more: tuple[str, ...],
+    drops: int,
+    tries: int,
     seed: int,
+    device: str,
     dtype: str,
     as_json: bool,
 ) -> None:
@@ -74,13 +96,16 @@ def descend(
     \b
     Example:
       stl-search descend 4x4x4 --lowest 40 --dtype bf16 --out results/descent-4x4x4
+      stl-search descend 4x4x4 --highest 36 --lowest 30 --drops 3 --out results/descent-4x4x4
       stl-search descend 6x6x6 --lowest 54 --stride 6 --width 1 --branch 2 --out results/descent-6x6x6
     """
     from stl_search.frontier.known import brought_to, known_algorithms
     from stl_search.frontier.winners import encoders_path, read_winners
     from stl_search.trials.descent import Descent, ascend
     from stl_search.trials.descent import descend as ranks_of
+    from stl_search.trials.drops import Drops
 
+    check_device(device)
     form = TileFormat.parse(tile)
     known = known_algorithms(form, dtype)
     held: dict[int, float] = {}
@@ -108,7 +133,8 @@ def descend(
             raise InvalidInput("also", expected=wanted, got=repr(algorithm))
     for algorithm in others:
         known.setdefault(algorithm.rank, []).append(brought_to(algorithm, dtype))
-    how = Descent(width, branch, stride)
+    together = Drops(drops, tries) if drops else None
+    how = Descent(width, branch, stride, drops=together, seed=seed, device=device)
     founds = (
         ascend(form, known, top, dtype, how, command_line(), seed=seed)
         if up

@@ -11,6 +11,7 @@ from stl_algebra.algorithms.judged import Judged
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.files import write_atomically
+from stl_algebra.published import FOLDER, OWN
 from stl_search.trials.trial import EXACT_PREFERENCE
 
 
@@ -105,9 +106,10 @@ def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
         The files that were written, in the order of `found`.
 
     Raises:
-        InvalidInput: a file is no encoders file.
+        InvalidInput: a file is no encoders file, or the folder is the package's frontier of another dtype.
         Unavailable: the folder cannot be written.
     """
+    _check_home(into, dtype)
     written = []
     for path in found:
         new = load_encoders(path).judged()
@@ -122,3 +124,11 @@ def keep_better(found: Iterable[Path], into: Path, dtype: str) -> list[Path]:
                 continue
         written.append(write_atomically(place, path.read_bytes()))
     return written
+
+
+def _check_home(into: Path, dtype: str) -> None:
+    """What is best at float16 would replace what bfloat16 bears."""
+    homes = {FOLDER.resolve(): "bf16", **{(FOLDER / own).resolve(): own for own in OWN}}
+    home = homes.get(into.resolve(), dtype)
+    if home != dtype:
+        raise InvalidInput("into", expected=f"a folder for {dtype}", got=f"{into}, the frontier of {home}")

@@ -153,6 +153,11 @@ def _update(
         # Dependent products: a larger ridge for this step only; the next sweep has new Grams.
         diagonal.add_(1e3 * weight)
         root = torch.linalg.cholesky(normal)
+    if right.is_cuda:
+        # `cholesky_solve` takes the matrices of a batch one after another there.
+        half = torch.linalg.solve_triangular(root, right, upper=False)
+        solved: Tensor = torch.linalg.solve_triangular(root.mT, half, upper=True)
+        return solved
     return torch.cholesky_solve(right, root)
 
 

@@ -22,6 +22,7 @@ from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.errors import InvalidInput
 from stl_algebra.version import __version__
 from stl_search.trials.als import Batch, Target, als, balanced, from_batch, objective, to_batch
+from stl_search.trials.drops import Drops, dropped
 from stl_search.trials.polish import Polish, can_polish, polish
 from stl_search.trials.prune import best_different, removals
 
@@ -41,6 +42,9 @@ class Descent:
         sweeps: of ALS after a removal, before it is polished.
         probing: iterations for every removal, 0 for none.
         finishing: iterations for the best of a rank; sweeps of ALS above `polish.LARGEST_ORDER`.
+        drops: sets of products tried beside single ones on the way down, of what is kept of the ranks above.
+        seed: of those sets.
+        device: torch device of the refinement.
     """
 
     width: int = 4
@@ -49,6 +53,9 @@ class Descent:
     sweeps: int = 20
     probing: int = 15
     finishing: int = 120
+    drops: Drops | None = None
+    seed: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class _Goal:
     target: Target
     colour: Colour | None
     profile: Profile | None
+    device: str
 
     @classmethod
     def of(
@@ -81,6 +89,7 @@ class _Goal:
         known: Mapping[int, Sequence[BilinearAlgorithm]],
         dtype: str,
         profile: Profile | None,
+        device: str,
     ) -> _Goal:
         """What is known is checked on the way."""
         if not known:
@@ -91,13 +100,17 @@ class _Goal:
                     got = f"{a.tile} of {a.rank}"
                     raise InvalidInput("known", expected=f"{tile} of rank {rank}", got=got)
         colour = None if profile is None else profile.colour(tile)
-        return cls(Target.of(tile, rounding_constant(dtype), colour), colour, profile)
+        return cls(Target.of(tile, rounding_constant(dtype), colour, device), colour, profile, device)
+
+    def batch(self, algorithms: Sequence[BilinearAlgorithm]) -> Batch:
+        """In the coordinates of the colour, on the device."""
+        return to_batch(list(algorithms), self.colour, self.device)
 
     def found(
         self, beam: Batch, own: Batch | None, like: BilinearAlgorithm, step: str, command: str
     ) -> Found:
         """The first of the beam, beside what was known of its rank."""
-        first: Batch = (beam[0][:1], beam[1][:1], beam[2][:1])
+        first = _first(beam)
         before = float("inf") if own is None else float(objective(self.target, own).min())
         origin = replace(like.provenance, family="descent", seed=None, command=command, version=__version__)
         start = like.renamed(f"{like.tile.slug}-r{first[0].shape[1]}", origin)
@@ -130,31 +143,36 @@ def descend(
     Raises:
         InvalidInput: nothing is known, an algorithm has another format or rank, or `lowest` is not below.
     """
-    goal = _Goal.of(tile, known, dtype, profile)
-    colour, target = goal.colour, goal.target
+    goal = _Goal.of(tile, known, dtype, profile, how.device)
+    target = goal.target
     highest = max(known)
     if not 1 <= lowest < highest:
         raise InvalidInput("lowest", expected=f"a rank from 1 to {highest - 1}", got=lowest)
     like = known[highest][0]
     # They creep where Levenberg-Marquardt would step; on the way down the next removal undoes most of it.
     sweeps = how.finishing if how.branch else 20 * how.finishing
-    beam = to_batch(list(known[highest]), colour)
+    beam = goal.batch(known[highest])
     if how.branch:
         beam = _finished(target, beam, Polish(how.finishing), sweeps)
+    kept = {highest: beam}
     for rank in range(highest - 1, lowest - 1, -1):
-        own = to_batch(list(known[rank]), colour) if known.get(rank) else None
+        own = goal.batch(known[rank]) if known.get(rank) else None
         grown = own
         if how.branch:
             grown = als(target, removals(target, beam, how.branch), how.sweeps, (1e-4, 1e-7))
             if how.probing and can_polish(grown):
                 grown = polish(target, grown, Polish(how.probing, 1e-3))
             grown = _joined(grown, own)
+            if how.drops:
+                grown = _joined(grown, _dropped_from(target, kept, rank, how.drops, how.seed))
         elif grown is None:
             continue
         beam = best_different(target, grown, how.width)
+        kept[rank] = beam
         if rank % how.stride and rank != lowest:
             continue
         beam = best_different(target, _finished(target, beam, Polish(how.finishing), sweeps), how.width)
+        kept[rank] = beam
         # What was only polished began with another command.
         earlier = known[rank][0].provenance.command if not how.branch and known.get(rank) else ""
         whole = f"{earlier} && {command}" if earlier and earlier != command else command
@@ -180,15 +198,15 @@ def ascend(
     Raises:
         InvalidInput: as `descend`, or `highest` is not above the lowest rank.
     """
-    goal = _Goal.of(tile, known, dtype, profile)
-    colour, target = goal.colour, goal.target
+    goal = _Goal.of(tile, known, dtype, profile, how.device)
+    target = goal.target
     lowest = min(known)
     if not lowest < highest:
         raise InvalidInput("highest", expected=f"a rank above {lowest}", got=highest)
-    beam = best_different(target, to_batch(list(known[lowest]), colour), how.width)
+    beam = best_different(target, goal.batch(known[lowest]), how.width)
     like = known[lowest][0]
     for rank in range(lowest + 1, highest + 1):
-        own = to_batch(list(known[rank]), colour) if known.get(rank) else None
+        own = goal.batch(known[rank]) if known.get(rank) else None
         grown = als(
             target, _with_random_product(beam, max(how.branch, 1), (seed, rank)), how.sweeps, (1e-4, 1e-7)
         )
@@ -199,6 +217,19 @@ def ascend(
             target, _finished(target, beam, Polish(how.finishing), how.finishing), how.width
         )
         yield goal.found(beam, own, like, f"ascent {lowest} -> {rank} at {dtype}", command)
+
+
+def _dropped_from(
+    target: Target, kept: Mapping[int, Batch], rank: int, how: Drops, seed: int
+) -> Batch | None:
+    """What `dropped` finds from each of those kept of the ranks just above."""
+    found: Batch | None = None
+    for high in range(rank + 1, rank + how.most + 1):
+        for index in range(len(kept[high][0]) if high in kept else 0):
+            x, w, d = (f[index : index + 1] for f in kept[high])
+            one = dropped(target, (x, w, d), rank, how, (seed, high, index))
+            found = _joined(one, found)
+    return found
 
 
 def _with_random_product(factors: Batch, branch: int, seed: Sequence[int]) -> Batch:
@@ -218,6 +249,10 @@ def _finished(target: Target, factors: Batch, how: Polish, sweeps: int) -> Batch
     if can_polish(factors):
         return polish(target, factors, how)
     return als(target, factors, sweeps, (1e-6, 1e-10), tolerance=1e-4)
+
+
+def _first(factors: Batch) -> Batch:
+    return factors[0][:1], factors[1][:1], factors[2][:1]
 
 
 def _joined(one: Batch, other: Batch | None) -> Batch:

@@ -104,15 +104,16 @@ def prune(
 
 def best_different(target: Target, factors: Batch, count: int) -> Batch:
     """The `count` best candidates whose objectives differ by more than a millionth."""
-    values = objective(target, factors)
+    values = objective(target, factors).cpu().numpy()
     chosen: list[int] = []
-    for index in torch.argsort(values, stable=True).tolist():
-        if not np.isfinite(float(values[index])):
-            continue
-        if any(abs(float(values[index] - values[c])) <= 1e-6 * float(values[c]) + 1e-15 for c in chosen):
-            continue
-        chosen.append(index)
-        if len(chosen) == count:
-            break
+    for index in np.argsort(values, kind="stable").tolist():
+        value = values[index]
+        # In rising order the nearest of those chosen is the last one.
+        if np.isfinite(value) and (
+            not chosen or value - values[chosen[-1]] > 1e-6 * values[chosen[-1]] + 1e-15
+        ):
+            chosen.append(index)
+            if len(chosen) == count:
+                break
     x, w, d = (f[chosen or [0]] for f in factors)
     return x, w, d

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from stl_algebra.algorithms.bilinear import BilinearAlgorithm
@@ -14,6 +15,7 @@ from stl_algebra.algorithms.scores import total
 from stl_algebra.algorithms.tensor import definition
 from stl_algebra.algorithms.tile import TileFormat
 from stl_algebra.exact.catalogue import strassen, winograd
+from stl_algebra.published import FOLDER
 from stl_search.cli.main import main
 from stl_search.frontier import winners as module
 from stl_search.frontier.winners import choose_winners, read_winners, write_winners
@@ -93,3 +95,16 @@ def test_a_published_entry_is_replaced_by_a_better_one_only(tmp_path):
     assert copied(better) == {5, 7}
     assert copied(worse) == copied(better) == set()
     assert load_encoders(tmp_path / "published" / "2x2x2-r7.safetensors").judged().exact
+
+
+@pytest.mark.parametrize(
+    ("home", "dtype"), [(FOLDER, "fp16"), (FOLDER / "fp32", "bf16"), (FOLDER / "fp16", "fp32")]
+)
+def test_what_is_best_at_one_dtype_does_not_replace_what_another_bears(tmp_path, home, dtype):
+    folder = tmp_path / "found"
+    write_winners(folder, {7: Judged.of(strassen())})
+    before = {path: path.read_bytes() for path in home.glob("2x2x2-*.safetensors")}
+    done = CliRunner().invoke(main, ["frontier", str(folder), "--dtype", dtype, "--into", str(home)])
+    assert done.exit_code == 2
+    assert f"into: expected a folder for {dtype}" in done.stderr
+    assert {path: path.read_bytes() for path in home.glob("2x2x2-*.safetensors")} == before

@@ -1,0 +1,113 @@
+"""Several products dropped at once: many sets of them tried in short, the best refined longer.
+
+A beam that drops one product after another keeps what is best after each; sets whose parts are all poor it
+never sees. From <4,4,4;34> for sorted features the best two dropped together leave 5% less error than the
+best one twice. What does not belong here: single products (`prune`), whole frontiers (`descent`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stl_algebra.errors import InvalidInput
+from stl_search.trials.als import Batch, Target, als
+from stl_search.trials.prune import best_different
+
+#: Candidates refined at once: what stays in the cache of a core; a GPU wants many.
+_AT_ONCE = {"cpu": 256, "cuda": 16384}
+
+
+@dataclass(frozen=True)
+class Drops:
+    """How many sets are tried, and for how long.
+
+    Attributes:
+        most: products of a set, at most.
+        tries: sets of each size; all where there are no more.
+        rounds: (sweeps of ALS, candidates that go on), in turn.
+        proximal: relative weights of the proximal term at the start of the first round and the end of each.
+    """
+
+    most: int = 3
+    tries: int = 4000
+    rounds: tuple[tuple[int, int], ...] = ((40, 1000), (150, 120), (800, 6))
+    proximal: tuple[float, ...] = (1e-2, 1e-4, 1e-6, 1e-8)
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for numbers below one."""
+        for name in ("most", "tries"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(name, expected="at least 1", got=getattr(self, name))
+
+
+def sets_of_products(rank: int, size: int, tries: int, seed: tuple[int, ...]) -> Tensor:
+    """(n, rank) bool, False for the `size` products of each set: all sets, or `tries` drawn ones."""
+    if comb(rank, size) <= tries:
+        chosen = np.array(list(itertools.combinations(range(rank), size)), np.int64)
+    else:
+        generator = np.random.default_rng(seed)
+        chosen = np.empty((0, size), np.int64)
+        while len(chosen) < tries:
+            drawn = generator.random((tries, rank)).argpartition(size, axis=1)[:, :size]
+            # Sets, not sequences; `unique` puts them in order, of which none is to be preferred.
+            chosen = np.unique(np.concatenate([chosen, np.sort(drawn, axis=1)]), axis=0)
+        chosen = generator.permutation(chosen)[:tries]
+    keep = torch.ones(len(chosen), rank, dtype=torch.bool)
+    keep.scatter_(1, torch.from_numpy(chosen), False)
+    return keep
+
+
+def dropped(target: Target, start: Batch, rank: int, how: Drops, seed: tuple[int, ...] = (0,)) -> Batch:
+    """The best candidates of `rank` left of one of a higher rank, best first.
+
+    Args:
+        target: tensor and penalty.
+        start: (1, r, ...).
+        rank: below r.
+        how: sets and rounds.
+        seed: of the sets, where not all are tried.
+
+    Raises:
+        InvalidInput: a rank that is not below that of the start.
+    """
+    high = start[0].shape[1]
+    if not 1 <= rank < high:
+        raise InvalidInput("rank", expected=f"a rank from 1 to {high - 1}", got=rank)
+    keep = sets_of_products(high, high - rank, how.tries, seed).to(start[0].device)
+    at_once = _AT_ONCE.get(start[0].device.type, 256)
+    candidates: Batch | None = None
+    for (sweeps, most), *weights in zip(how.rounds, how.proximal, how.proximal[1:], strict=False):
+        parts = []
+        for begin in range(0, len(keep if candidates is None else candidates[0]), at_once):
+            if candidates is None:
+                some = keep[begin : begin + at_once]
+                part = _left(start, some)
+            else:
+                part = _at(candidates, slice(begin, begin + at_once))
+            refined = als(target, part, sweeps, (weights[0], weights[1]))
+            # What is not among the best of its part is not among the best of all.
+            parts.append(best_different(target, refined, most))
+        candidates = best_different(target, _all_of(parts), most)
+    return candidates or start
+
+
+def _left(start: Batch, keep: Tensor) -> Batch:
+    """(n, rank, ...) without the products of each set."""
+    x, w, d = (f.expand(len(keep), -1, -1)[keep].view(len(keep), -1, f.shape[2]) for f in start)
+    return x, w, d
+
+
+def _at(factors: Batch, where: slice) -> Batch:
+    x, w, d = (f[where] for f in factors)
+    return x, w, d
+
+
+def _all_of(parts: list[Batch]) -> Batch:
+    x, w, d = (torch.cat(factors) for factors in zip(*parts, strict=True))
+    return x, w, d
