@@ -143,7 +143,8 @@ def frontier(search: Search) -> Iterator[BilinearAlgorithm]:
         for found in ascend(tile, known, max(known), dtype, wide, command, profile, search.seed):
             known.setdefault(found.algorithm.rank, []).append(found.algorithm)
             _tell(found)
-        origin_of_starts = f"the published ones and an ascent from them, seed {search.seed}"
+        more = ", those of a folder" if search.also else ""
+        origin_of_starts = f"the published ones{more} and an ascent from them, seed {search.seed}"
     if search.highest is None:
         top = _highest(search)
         print(f"rank {top.rank}", flush=True)

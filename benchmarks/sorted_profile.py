@@ -88,13 +88,20 @@ def errors(
     return lost / float(wanted.square().sum()), lost / float((wanted - mean).square().sum())
 
 
-def measure(source: str) -> dict[str, Any]:
-    """Rows of one `--matrices` value: method, rank, ratio, errors by layer, their means."""
+def measure(source: str, asked: list[int]) -> dict[str, Any]:
+    """Rows of one `--matrices` value: method, rank, ratio, errors by layer, their means.
+
+    Of the ranks asked for, and of longer tiles of those of their ratios; of all where none is.
+    """
     pairs = load_matrices(source)
+
+    def ranks(tile: TileFormat) -> list[int]:
+        return [r for r in _ranks(tile) if not asked or r * TILE.k / tile.k in asked]
+
     methods: list[tuple[str, BilinearAlgorithm, bool]] = [
-        *((f"{SORTED} profile", encoders(TILE, rank, SORTED), True) for rank in _ranks(TILE)),
-        *((WHITE, encoders(TILE, rank), True) for rank in _ranks(TILE)),
-        *((f"{SORTED} profile, {LONGER}", encoders(LONGER, rank, SORTED), True) for rank in _ranks(LONGER)),
+        *((f"{SORTED} profile", encoders(TILE, rank, SORTED), True) for rank in ranks(TILE)),
+        *((WHITE, encoders(TILE, rank), True) for rank in ranks(TILE)),
+        *((f"{SORTED} profile, {LONGER}", encoders(LONGER, rank, SORTED), True) for rank in ranks(LONGER)),
         *((f"{SORTED} profile, by variance", encoders(TILE, rank, SORTED), False) for rank in BY_VARIANCE),
         *((f"strongest on <4,{k},4>", on_strongest(k), True) for k in KEPT),
     ]
@@ -148,7 +155,7 @@ def markdown(record: dict[str, Any]) -> str:
             share = f"{mine['error'] / white['error']:.2f}" if white["error"] > 1e-12 else ""
             lines.append(f"| {rank} | {mine['ratio']:.2f} | {_words(mine)} | {_words(white)} | {share} |")
         lines += ["", f"| {LONGER}, rank | ratio | sorted profile | over {TILE} |", "|" + " --- |" * 4]
-        for rank in _ranks(LONGER):
+        for rank in (rank for method, rank in rows if method == f"{SORTED} profile, {LONGER}"):
             mine = rows[f"{SORTED} profile, {LONGER}", rank]
             beside = rows[f"{SORTED} profile", rank * TILE.k // LONGER.k]
             share = f"{mine['error'] / beside['error']:.2f}" if beside["error"] > 1e-12 else ""
@@ -168,18 +175,20 @@ def main(arguments: list[str]) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sorted_profile", description=__doc__)
     parser.add_argument("--matrices", action="append", help="as of stl-search evaluate; default: minilm")
+    parser.add_argument("--ranks", type=int, nargs="+", default=[], help="of <4,4,4>; default: all")
     parser.add_argument("--out", type=Path, default=FOLDER)
     asked = parser.parse_args(arguments)
     sources = asked.matrices or ["minilm"]
     torch.set_num_threads(1)
     shown = [word for source in sources for word in ("--matrices", Path(source).name)]
+    shown += ["--ranks", *map(str, asked.ranks)] if asked.ranks else []
     record = {
         "command": shlex.join(["python", "-m", "benchmarks.sorted_profile", *shown]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": f"cpu {platform.machine()}, 1 thread",
         "versions": {"stl_algebra": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "profiles": [str(shipped_profile(tile.k)) for tile in (TILE, LONGER)],
-        "results": [measure(source) for source in sources],
+        "results": [measure(source, asked.ranks) for source in sources],
     }
     print(write_atomically(asked.out / "layers.json", json.dumps(record, indent=1) + "\n"))
     print(write_atomically(asked.out / "README.md", markdown(record)))

@@ -13,12 +13,15 @@ from math import comb
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stl_algebra.errors import InvalidInput
 from stl_search.trials.als import Batch, Target, als
-from stl_search.trials.prune import best_different
+from stl_search.trials.prune import best_different, removal_costs
 
+#: Standard deviations of the logarithms of the random factors on costs, from 10^a to 10^b.
+_SPREAD = (-0.5, 0.7)
 #: Candidates refined at once: what stays in the cache of a core; a GPU wants many.
 _AT_ONCE = {"cpu": 256, "cuda": 16384}
 
@@ -36,8 +39,8 @@ class Drops:
 
     most: int = 3
     tries: int = 4000
-    rounds: tuple[tuple[int, int], ...] = ((40, 1000), (150, 120), (800, 6))
-    proximal: tuple[float, ...] = (1e-2, 1e-4, 1e-6, 1e-8)
+    rounds: tuple[tuple[int, int], ...] = ((20, 800), (60, 100), (200, 24), (500, 4))
+    proximal: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
     def __post_init__(self) -> None:
         """Raises InvalidInput for numbers below one."""
@@ -46,15 +49,24 @@ class Drops:
                 raise InvalidInput(name, expected="at least 1", got=getattr(self, name))
 
 
-def sets_of_products(rank: int, size: int, tries: int, seed: tuple[int, ...]) -> Tensor:
-    """(n, rank) bool, False for the `size` products of each set: all sets, or `tries` drawn ones."""
+def sets_of_products(
+    rank: int, size: int, tries: int, seed: tuple[int, ...], costs: NDArray[np.float64] | None = None
+) -> Tensor:
+    """(n, rank) bool, False for the `size` products of each set: all sets, or `tries` different drawn ones.
+
+    Of products with `costs` the cheapest are drawn, by costs times random factors: of some sets nearly 1, so
+    that they are of the cheapest alone, of others so large that the costs hardly matter.
+    """
     if comb(rank, size) <= tries:
         chosen = np.array(list(itertools.combinations(range(rank), size)), np.int64)
     else:
         generator = np.random.default_rng(seed)
         chosen = np.empty((0, size), np.int64)
+        logs = np.zeros(rank) if costs is None else np.log(costs + 1e-12)
         while len(chosen) < tries:
-            drawn = generator.random((tries, rank)).argpartition(size, axis=1)[:, :size]
+            spread = 10 ** generator.uniform(*_SPREAD, (tries, 1))
+            noisy = logs + spread * generator.normal(size=(tries, rank))
+            drawn = noisy.argpartition(size - 1, axis=1)[:, :size]
             # Sets, not sequences; `unique` puts them in order, of which none is to be preferred.
             chosen = np.unique(np.concatenate([chosen, np.sort(drawn, axis=1)]), axis=0)
         chosen = generator.permutation(chosen)[:tries]
@@ -79,7 +91,8 @@ def dropped(target: Target, start: Batch, rank: int, how: Drops, seed: tuple[int
     high = start[0].shape[1]
     if not 1 <= rank < high:
         raise InvalidInput("rank", expected=f"a rank from 1 to {high - 1}", got=rank)
-    keep = sets_of_products(high, high - rank, how.tries, seed).to(start[0].device)
+    costs = removal_costs(target, start)[0].cpu().numpy()
+    keep = sets_of_products(high, high - rank, how.tries, seed, costs).to(start[0].device)
     at_once = _AT_ONCE.get(start[0].device.type, 256)
     candidates: Batch | None = None
     for (sweeps, most), *weights in zip(how.rounds, how.proximal, how.proximal[1:], strict=False):

@@ -13,7 +13,7 @@ from stl_algebra.exact.catalogue import exact_algorithm, strassen
 from stl_algebra.published import encoders_file
 from stl_kernels.layers.costs import neighbour_dependence_of
 from tests.figures.pages import ROOT
-from tests.figures.stored import errors_of_sorted
+from tests.figures.stored import BLOCKS, errors_of_sorted
 
 THEORY, FAQ = "docs/theory.md", "docs/faq.md"
 RANKS = (40, 32, 24)
@@ -72,14 +72,14 @@ def of_both_models(method, rank):
     return tuple(errors_of_sorted(source, method, (rank,))[0] for source in ("minilm", "smollm2-135m"))
 
 
-def sorted_over_white():
-    """On the second model: of the output at each of the text's ranks, then of the output about its mean."""
+def sorted_over_white(source, kinds=("error", "error_about_mean")):
+    """At each of the text's ranks, of the output, then of the output about its mean."""
     return tuple(
         fitted / white
-        for which in ("error", "error_about_mean")
+        for which in kinds
         for fitted, white in zip(
-            errors_of_sorted("smollm2-135m", "sorted profile", RANKS, which),
-            errors_of_sorted("smollm2-135m", "white, same layout", RANKS, which),
+            errors_of_sorted(source, "sorted profile", RANKS, which),
+            errors_of_sorted(source, "white, same layout", RANKS, which),
             strict=True,
         )
     )
@@ -155,7 +155,12 @@ FIGURES = [
         THEORY,
         r"they\s+are (\.\d+), (\.\d+) and (\.\d+) of the white ones at these ranks, "
         r"(\.\d+), (\.\d+) and (\.\d+) about",
-        sorted_over_white,
+        lambda: sorted_over_white("smollm2-135m"),
+    ),
+    (
+        THEORY,
+        r"blocks they are (\.\d+), (\.\d+) and (\.\d+) of them",
+        lambda: sorted_over_white(BLOCKS, ("error",)),
     ),
     (
         THEORY,

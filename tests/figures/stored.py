@@ -29,8 +29,13 @@ def errors_on_layers(kind):
     return min(found), max(found)
 
 
+#: All linear layers of some blocks of the second model.
+BLOCKS = "smollm2-135m-blocks"
+
+
 def errors_of_sorted(source, method, ranks, which="error"):
-    rows = next(entry["rows"] for entry in results("sorted-profile/layers.json") if entry["source"] == source)
+    file = "sorted-profile/blocks/layers.json" if source == BLOCKS else "sorted-profile/layers.json"
+    rows = next(entry["rows"] for entry in results(file) if entry["source"] == source)
     found = {row["rank"]: row[which] for row in rows if row["method"] == method}
     return tuple(found[rank] for rank in ranks)
 
