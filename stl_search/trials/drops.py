@@ -1,8 +1,7 @@
 """Several products dropped at once: many sets of them tried in short, the best refined longer.
 
 A beam that drops one product after another keeps what is best after each; sets whose parts are all poor it
-never sees. From <4,4,4;34> for sorted features the best two dropped together leave 5% less error than the
-best one twice. What does not belong here: single products (`prune`), whole frontiers (`descent`).
+never sees. What does not belong here: single products (`prune`), whole frontiers (`descent`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,9 @@ from stl_search.trials.prune import best_different, removal_costs
 
 #: Standard deviations of the logarithms of the random factors on costs, from 10^a to 10^b.
 _SPREAD = (-0.5, 0.7)
+#: Turns in which as many sets as are asked for are drawn by their costs: where some products cost next to
+#: nothing there may be too few sets that have them.
+_BY_COST = 8
 #: Candidates refined at once: what stays in the cache of a core; a GPU wants many.
 _AT_ONCE = {"cpu": 256, "cuda": 16384}
 
@@ -43,10 +45,13 @@ class Drops:
     proximal: tuple[float, ...] = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput for numbers below one."""
+        """Raises InvalidInput for numbers below one, and weights that do not fit the rounds."""
         for name in ("most", "tries"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, expected="at least 1", got=getattr(self, name))
+        if len(self.proximal) != len(self.rounds) + 1:
+            wanted = f"{len(self.rounds) + 1} weights for {len(self.rounds)} rounds"
+            raise InvalidInput("proximal", expected=wanted, got=len(self.proximal))
 
 
 def sets_of_products(
@@ -63,7 +68,11 @@ def sets_of_products(
         generator = np.random.default_rng(seed)
         chosen = np.empty((0, size), np.int64)
         logs = np.zeros(rank) if costs is None else np.log(costs + 1e-12)
-        while len(chosen) < tries:
+        for turn in itertools.count():
+            if len(chosen) >= tries:
+                break
+            if turn == _BY_COST:
+                logs = np.zeros(rank)
             spread = 10 ** generator.uniform(*_SPREAD, (tries, 1))
             noisy = logs + spread * generator.normal(size=(tries, rank))
             drawn = noisy.argpartition(size - 1, axis=1)[:, :size]
@@ -94,30 +103,22 @@ def dropped(target: Target, start: Batch, rank: int, how: Drops, seed: tuple[int
     costs = removal_costs(target, start)[0].cpu().numpy()
     keep = sets_of_products(high, high - rank, how.tries, seed, costs).to(start[0].device)
     at_once = _AT_ONCE.get(start[0].device.type, 256)
-    candidates: Batch | None = None
-    for (sweeps, most), *weights in zip(how.rounds, how.proximal, how.proximal[1:], strict=False):
-        parts = []
-        for begin in range(0, len(keep if candidates is None else candidates[0]), at_once):
-            if candidates is None:
-                some = keep[begin : begin + at_once]
-                part = _left(start, some)
-            else:
-                part = _at(candidates, slice(begin, begin + at_once))
-            refined = als(target, part, sweeps, (weights[0], weights[1]))
-            # What is not among the best of its part is not among the best of all.
-            parts.append(best_different(target, refined, most))
-        candidates = best_different(target, _all_of(parts), most)
-    return candidates or start
+    parts = (_left(start, keep[i : i + at_once]) for i in range(0, len(keep), at_once))
+    candidates = start
+    for (sweeps, most), weights in zip(how.rounds, itertools.pairwise(how.proximal), strict=True):
+        # What is not among the best of its part is not among the best of all.
+        kept = [best_different(target, als(target, part, sweeps, weights), most) for part in parts]
+        candidates = best_different(target, _all_of(kept), most)
+        x, w, d = candidates
+        parts = (
+            (x[i : i + at_once], w[i : i + at_once], d[i : i + at_once]) for i in range(0, len(x), at_once)
+        )
+    return candidates
 
 
 def _left(start: Batch, keep: Tensor) -> Batch:
     """(n, rank, ...) without the products of each set."""
     x, w, d = (f.expand(len(keep), -1, -1)[keep].view(len(keep), -1, f.shape[2]) for f in start)
-    return x, w, d
-
-
-def _at(factors: Batch, where: slice) -> Batch:
-    x, w, d = (f[where] for f in factors)
     return x, w, d
 
 

@@ -19,7 +19,7 @@ from stl_search.trials.descent import Descent, descend
 from stl_search.trials.drops import Drops, dropped, sets_of_products
 from stl_search.trials.prune import best_different, removals
 
-SHORT = Drops(2, 600, ((30, 60), (150, 4)))
+SHORT = Drops(2, 600, ((30, 60), (150, 4)), (1e-2, 1e-4, 1e-6))
 
 
 def with_a_product_twice(seed):
@@ -45,10 +45,15 @@ def test_all_sets_are_tried_where_they_are_few_else_as_many_as_asked_for(rank, s
 
 
 def test_cheap_products_are_drawn_more_often_and_no_set_is_left_out_of_the_draw():
-    costs = np.array([1e-6] * 4 + [1.0] * 16)
-    keep = sets_of_products(20, 2, 25, (0,), costs)
+    costs = np.array([1e-6] * 10 + [1.0] * 30)
+    keep = sets_of_products(40, 2, 40, (0,), costs)
     share = (~keep).to(torch.float64).mean(dim=0)
-    assert float(share[:4].mean()) > 3 * float(share[4:].mean()) > 0
+    assert float(share[:10].mean()) > 3 * float(share[10:].mean()) > 0
+
+
+def test_a_product_that_costs_nothing_does_not_keep_the_draw_from_its_end():
+    costs = np.array([0.0] * 3 + [1e30] * 9)
+    assert len(sets_of_products(12, 4, 490, (0,), costs)) == 490
 
 
 def test_what_cancels_is_dropped_together():
@@ -70,14 +75,14 @@ def test_two_at_once_beat_one_after_the_other():
     for _ in range(2):
         children = als(target, removals(target, single, 8), 180, (1e-2, 1e-6))
         single = best_different(target, children, 1)
-    both = dropped(target, start, 38, Drops(2, 800, ((30, 60), (150, 4))))
+    both = dropped(target, start, 38, Drops(2, 800, ((30, 60), (150, 4)), (1e-2, 1e-4, 1e-6)))
     assert float(objective(target, both)[0]) < float(objective(target, single)[0])
 
 
 def test_the_same_seed_finds_the_same():
     target = Target.of(TileFormat(2, 2, 2), 1e-6)
     start = to_batch([with_a_product_twice(1)])
-    how = Drops(3, 20, ((10, 8), (20, 3)))
+    how = Drops(3, 20, ((10, 8), (20, 3)), (1e-2, 1e-4, 1e-6))
     once, again, other = (dropped(target, start, 6, how, seed) for seed in ((3,), (3,), (4,)))
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(once, other, strict=True))
@@ -105,6 +110,8 @@ def test_errors_name_the_argument():
     for given in ({"most": 0}, {"tries": 0}):
         with pytest.raises(InvalidInput, match=rf"^{next(iter(given))}: expected at least 1, got 0"):
             Drops(**given)
+    with pytest.raises(InvalidInput, match=r"^proximal: expected 3 weights for 2 rounds, got 5"):
+        Drops(rounds=((1, 1), (1, 1)))
 
 
 def test_on_the_command_line(tmp_path):
