@@ -106,6 +106,8 @@ def descend(
     from stl_search.trials.drops import Drops
 
     check_device(device)
+    if drops and (up or not branch):
+        raise InvalidInput("drops", expected="neither --up nor --branch 0 beside it", got=drops)
     form = TileFormat.parse(tile)
     known = known_algorithms(form, dtype)
     held: dict[int, float] = {}

@@ -123,3 +123,6 @@ def test_on_the_command_line(tmp_path):
     wrong = CliRunner().invoke(main, [*asked, "--device", "abacus"])
     assert wrong.exit_code != 0
     assert "device: expected cpu, or cuda where torch sees a GPU, got abacus" in wrong.stderr
+    for beside in (["--up"], ["--branch", "0"]):
+        refused = CliRunner().invoke(main, [*asked, *beside])
+        assert (refused.exit_code, "drops: expected neither --up" in refused.stderr) == (2, True)
