@@ -166,16 +166,16 @@ def white(search: Search) -> list[BilinearAlgorithm]:
     Poor starts but just below the exact rank.
     """
     tile, shares = search.tile, len(search.profile.shares)
-    turned = []
-    for own, rank in published():
-        if own == tile and rank < rank_of_exact(tile) and can_polish(to_batch([encoders(tile, rank)])):
-            one = encoders(tile, rank)
-            axes = np.eye(shares)[np.argsort(inner_losses(one), kind="stable")]
-            turned.append(sandwich(one, np.eye(tile.n), axes.T, np.eye(tile.m)))
     refined = []
-    for one in turned:
-        batch = als(search.target, to_batch([one], search.colour), 200, (1e-4, 1e-8))
-        refined += from_batch(batch, one, (f"start {one!r}", "als"), search.colour)
+    for own, rank in published():
+        if own != tile or rank >= rank_of_exact(tile):
+            continue
+        one = encoders(tile, rank)
+        axes = np.eye(shares)[np.argsort(inner_losses(one), kind="stable")]
+        batch = to_batch([sandwich(one, np.eye(tile.n), axes.T, np.eye(tile.m))], search.colour)
+        if can_polish(batch):
+            batch = als(search.target, batch, 200, (1e-4, 1e-8))
+            refined += from_batch(batch, one, (f"start {one!r}", "als"), search.colour)
     return refined
 
 

@@ -60,7 +60,7 @@ from stl_search.cli.names import tiles as tile_names
 )  # fmt: skip
 @click.option(
     "--tries", type=click.IntRange(min=1), default=4000, show_default=True,
-    help="Sets of each size; all where there are no more. 4000 take a minute of <4,4,4> on a core.",
+    help="Sets of each size; all where there are no more.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of the products that --up adds, and of the sets."
